@@ -1,0 +1,126 @@
+//! Changes: everything that can be written. A new thing to write is a new variant here, not a new method of the store.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
+use super::area::Area;
+use super::claim::Evidence;
+use super::clock::Instant;
+use super::dataset::Dataset;
+use super::event::EventType;
+use super::task::{Failure, Task, TaskId};
+
+/// One atomic step: either all of its changes are in the store with their events, or none is.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub at: Instant,
+    /// The worker that commits; the store refuses it when the task has been taken over or is no longer running.
+    pub fence: Option<Fence>,
+    pub changes: Vec<Change>,
+}
+
+/// Which task, and which taking-over of it, a commit belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    pub task: TaskId,
+    pub fence: i64,
+}
+
+#[derive(Clone, Debug)]
+pub enum Change {
+    Rows(RowsChange),
+    /// Creates (id 0) or rewrites a task. Creating one while the dataset has an open task is a conflict that names it.
+    Task(Task),
+    /// Takes a pending, paused or orphaned running task over: state running, fence raised by one.
+    TakeTask {
+        task: TaskId,
+    },
+    /// Creates or rewrites the unresolved failure of its dataset and area.
+    Failure(Failure),
+    /// A person (or a later success) settles a failure.
+    ResolveFailure {
+        id: i64,
+        resolution: String,
+    },
+    /// Calls made, by source, API and Beijing day: added to what is recorded.
+    QuotaUsed {
+        source: String,
+        api: String,
+        day: super::day::Day,
+        calls: u64,
+    },
+    /// A fact without rows of its own.
+    Event {
+        kind: EventType,
+        dataset: Option<String>,
+        data: serde_json::Value,
+    },
+}
+
+/// The rows of one slice, and what the ledger shall say of its area.
+#[derive(Clone, Debug)]
+pub struct RowsChange {
+    pub dataset: Arc<Dataset>,
+    pub area: Area,
+    /// In the dataset's schema, keys unique, any order.
+    pub batch: RecordBatch,
+    pub write: Write,
+    pub source: Arc<str>,
+    /// Priority of the source, 1 is best. A worse source never overwrites a non-null value of a better one.
+    pub rank: u8,
+    pub fetched_at: Instant,
+    /// `None`: the rows say nothing about coverage (an import of loose rows).
+    pub claim: Option<ClaimChange>,
+    /// Rows that rules refused: kept, visible, not served.
+    pub quarantined: Vec<Quarantined>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The area becomes exactly these rows; stored rows that are not among them are withdrawn.
+    Replace,
+    /// As `Replace`, but null never erases a value and nothing is withdrawn.
+    Merge,
+    /// New rows are added and differing ones updated; nothing is withdrawn.
+    Upsert,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimChange {
+    pub evidence: Evidence,
+    pub stale_at: Option<Instant>,
+}
+
+/// A row that a rule refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    /// The rule's name.
+    pub rule: String,
+    /// What is wrong and where (file and line for imports).
+    pub reason: String,
+    /// The row as a JSON object, as far as it could be read.
+    pub row: serde_json::Value,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receipt {
+    /// The counts of each `Change::Rows`, in order.
+    pub rows: Vec<Counts>,
+    /// The id of each `Change::Task` and the new fence of each `Change::TakeTask`, in order.
+    pub tasks: Vec<Fence>,
+    /// The last event in the log after this commit.
+    pub last_event: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The number of the commit record: `_seq` of every row that was inserted or updated.
+    pub seq: i64,
+    pub inserted: u64,
+    pub updated: u64,
+    pub unchanged: u64,
+    pub withdrawn: u64,
+    pub quarantined: u64,
+}

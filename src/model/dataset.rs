@@ -1,0 +1,388 @@
+//! A dataset: a table as the catalogue declares it. What a catalogue file may say is exactly what these types hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use super::day::Day;
+
+/// One table of the catalogue. See `docs/guide/catalogue.md` for the file format.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// The table's name in the store, on the command line and in the mirror.
+    pub name: String,
+    pub title: String,
+    pub title_zh: String,
+    /// What the rows mean and what to beware of.
+    pub about: String,
+    /// The natural key, in the order in which rows are clustered.
+    pub key: Vec<String>,
+    /// The column that names the security, when rows belong to securities.
+    #[serde(default)]
+    pub security: Option<String>,
+    /// The date column that areas, claims and row counts are counted by.
+    #[serde(default)]
+    pub time: Option<String>,
+    #[serde(default)]
+    pub universe: Universe,
+    /// The index codes of an `index` universe.
+    #[serde(default)]
+    pub codes: Vec<String>,
+    pub shape: Shape,
+    /// The first day for which the source has rows.
+    #[serde(default)]
+    pub first_day: Option<DayText>,
+    #[serde(default)]
+    pub expect: Expect,
+    pub publish: Publish,
+    pub policy: Policy,
+    /// How Tushare serves it; absent when it does not.
+    #[serde(default)]
+    pub tushare: Option<Tushare>,
+    pub columns: Vec<Column>,
+}
+
+/// Whose rows a dataset holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Universe {
+    /// The shares in `stock_basic`.
+    #[default]
+    Stock,
+    /// The indices listed under `codes`.
+    Index,
+    /// Nobody in particular: exchanges, boards, the market as a whole.
+    Market,
+}
+
+/// How the rows are expected to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// A row (or a fixed number) for every security and day.
+    Dense,
+    /// Only what happened: limit lists, suspensions, dividends.
+    Sparse,
+    /// By report period.
+    Period,
+    /// One state of the whole table.
+    Whole,
+}
+
+/// The points of time at which rows may exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Points {
+    #[default]
+    Trading,
+    Calendar,
+    /// The last trading day of each week.
+    WeekEnd,
+    /// The last trading day of each month.
+    MonthEnd,
+    QuarterEnd,
+}
+
+/// What a whole answer looks like.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    pub points: Points,
+    /// Rows for one security at one point of time (dense, period).
+    pub rows_per_security: f64,
+    /// Rows of the whole market at one point of time (sparse), for estimates only.
+    pub rows_per_point: f64,
+    /// The share of the expected rows from which an answer counts as whole; 0 accepts any answer.
+    pub complete_at: f64,
+}
+
+impl Default for Expect {
+    fn default() -> Expect {
+        Expect { points: Points::Trading, rows_per_security: 1.0, rows_per_point: 0.0, complete_at: 0.0 }
+    }
+}
+
+/// When rows of a day (or period) appear and when they stop changing.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Beijing time `HH:MM` from which the rows of a point of time are due.
+    pub at: String,
+    /// Trading days between the point of time and its publication (periods: calendar days).
+    #[serde(default)]
+    pub days_later: i32,
+    /// Calendar days after publication from which an answer is final even when it looks thin.
+    pub settle_days: i32,
+    /// Hours after which a provisional answer is asked for again.
+    pub refresh_hours: i32,
+}
+
+impl Publish {
+    /// Minutes after midnight; `None` when `at` is no time of day.
+    pub fn minute(&self) -> Option<i32> {
+        let (hours, minutes) = self.at.split_once(':')?;
+        let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+        (hours < 24 && minutes < 60).then(|| i32::from(hours) * 60 + i32::from(minutes))
+    }
+}
+
+/// How the dataset is kept fresh.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    pub mode: Mode,
+    /// A five-field cron expression in Asia/Shanghai, `event_driven` or `continuous`.
+    pub schedule: String,
+    /// Seconds between polls of a `continuous` dataset.
+    #[serde(default)]
+    pub poll_seconds: Option<u32>,
+    /// Rows that are written together.
+    pub batch: u32,
+    /// Attempts after the first before a slice becomes a failure.
+    pub retries: u32,
+    pub conflict: Conflict,
+    /// Cache keys that a change makes stale.
+    #[serde(default)]
+    pub cache_invalidate: Vec<String>,
+    /// Rules of `check` that every batch passes, by name.
+    #[serde(default)]
+    pub checks: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Incremental,
+    Merge,
+    Full,
+    Realtime,
+}
+
+/// What happens when an answer differs from the stored row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conflict {
+    /// The new row counts; the old one becomes a revision.
+    Replace,
+    /// As `replace`, but a missing value never erases a present one, and absence withdraws nothing.
+    Merge,
+}
+
+/// How Tushare serves the dataset.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tushare {
+    pub api: String,
+    /// The number of the vendor's documentation page.
+    #[serde(default)]
+    pub document: Option<u32>,
+    /// The lowest points tier that may call it.
+    pub points: u32,
+    /// Rows per call; absent when not documented.
+    #[serde(default)]
+    pub row_cap: Option<u32>,
+    /// Calls per minute where the table has a limit of its own.
+    #[serde(default)]
+    pub per_minute: Option<u32>,
+    /// Calls per day where the table has a limit of its own.
+    #[serde(default)]
+    pub per_day: Option<u32>,
+    /// The ways in which one call can be bounded, most natural first.
+    pub cuts: Vec<Cut>,
+    /// Parameters that must be asked value by value to get everything: each slice makes a call for each value.
+    #[serde(default)]
+    pub facets: BTreeMap<String, Vec<String>>,
+    /// Parameters sent with every call.
+    #[serde(default)]
+    pub always: BTreeMap<String, String>,
+    /// Further parameters that the mirror understands as "column equals value": parameter -> column.
+    #[serde(default)]
+    pub filters: BTreeMap<String, String>,
+    /// The mirror answers 50101 unless one of these parameters is present.
+    #[serde(default)]
+    pub required: Vec<String>,
+}
+
+/// A way to bound a call, with the names of the parameters that do it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, tag = "by", rename_all = "snake_case")]
+pub enum Cut {
+    /// All securities at one point of time.
+    Day { day: String },
+    /// All securities in one report period.
+    Period { period: String },
+    /// One security over a span; without `from`/`to` over all time.
+    Security {
+        security: String,
+        #[serde(default)]
+        from: Option<String>,
+        #[serde(default)]
+        to: Option<String>,
+    },
+    /// All securities over a span.
+    Range { from: String, to: String },
+    /// The whole table.
+    Whole,
+}
+
+impl Cut {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Cut::Day { .. } => "day",
+            Cut::Period { .. } => "period",
+            Cut::Security { .. } => "security",
+            Cut::Range { .. } => "range",
+            Cut::Whole => "whole",
+        }
+    }
+}
+
+/// One column. Units are canonical: shares and yuan; `tushare_unit` says what Tushare sends instead.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+    /// Digits after the point of a decimal.
+    #[serde(default)]
+    pub scale: i8,
+    /// Significant digits of a decimal: up to 15 are kept as REAL in SQLite, more as text.
+    #[serde(default = "fifteen")]
+    pub digits: u8,
+    pub unit: String,
+    /// The unit is not documented by the source but follows from samples.
+    #[serde(default)]
+    pub unit_inferred: bool,
+    pub meaning: String,
+    pub meaning_zh: String,
+    #[serde(default)]
+    pub nullable: bool,
+    /// The source sends it only when it is named.
+    #[serde(default)]
+    pub on_request: bool,
+    /// The unit on Tushare's wire, where it differs.
+    #[serde(default)]
+    pub tushare_unit: Option<String>,
+    /// How Tushare writes it, where it differs from what the type says.
+    #[serde(default)]
+    pub tushare_form: Option<WireForm>,
+    /// Computed by Tidegate and never on a wire: `row_hash` is the hash of the whole row.
+    #[serde(default)]
+    pub derived: Option<Derived>,
+}
+
+fn fifteen() -> u8 {
+    15
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireForm {
+    /// A number in quotes.
+    Text,
+    /// A text column whose values are sent as JSON integers.
+    Integer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Derived {
+    RowHash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    Text,
+    Date,
+    /// A second in Beijing time.
+    Datetime,
+    Int,
+    Decimal,
+    /// Derived indicators without a promise of exactness.
+    Float,
+}
+
+/// A `Day` that is written as text in a catalogue file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayText(pub Day);
+
+impl<'de> Deserialize<'de> for DayText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<DayText, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Day::parse(&text).map(DayText).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Column {
+    /// The Arrow type of the column in a batch.
+    pub fn data_type(&self) -> DataType {
+        match self.kind {
+            ColumnType::Text => DataType::Utf8,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Datetime => DataType::Timestamp(TimeUnit::Second, Some(Arc::from("+08:00"))),
+            ColumnType::Int => DataType::Int64,
+            ColumnType::Decimal => DataType::Decimal128(38, self.scale),
+            ColumnType::Float => DataType::Float64,
+        }
+    }
+
+    /// Powers of ten from Tushare's unit to the canonical one: lot -> share is 2, 千元 -> yuan is 3.
+    pub fn tushare_shift(&self) -> Option<i8> {
+        let Some(wire) = &self.tushare_unit else { return Some(0) };
+        unit_shift(wire, &self.unit)
+    }
+}
+
+/// Powers of ten by which a number in unit `from` is multiplied to be in unit `to`; `None` when they do not convert.
+pub fn unit_shift(from: &str, to: &str) -> Option<i8> {
+    match (from, to) {
+        ("lot", "share") => Some(2),
+        ("share_10k", "share") | ("CNY_10k", "CNY") => Some(4),
+        ("CNY_1k", "CNY") => Some(3),
+        ("CNY_1m", "CNY") => Some(6),
+        _ if from == to => Some(0),
+        _ => None,
+    }
+}
+
+impl Dataset {
+    /// The schema of every batch of this dataset: all columns, in catalogue order.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| {
+            let nullable = column.nullable && !self.key.contains(&column.name);
+            Field::new(&column.name, column.data_type(), nullable)
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    pub fn column_index(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Positions of the key columns in `columns`, in key order.
+    pub fn key_indices(&self) -> Vec<usize> {
+        self.key.iter().filter_map(|name| self.column_index(name)).collect()
+    }
+
+    pub fn time_index(&self) -> Option<usize> {
+        self.time.as_deref().and_then(|name| self.column_index(name))
+    }
+
+    pub fn security_index(&self) -> Option<usize> {
+        self.security.as_deref().and_then(|name| self.column_index(name))
+    }
+
+    /// The first day worth asking for.
+    pub fn first_day(&self) -> Day {
+        self.first_day.map_or(Day(7657), |text| text.0) // 1990-12-19, the first day of the Shanghai exchange
+    }
+}

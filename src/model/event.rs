@@ -1,0 +1,68 @@
+//! Events: facts, numbered, written by the commit that made them true.
+
+use super::clock::Instant;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// A slice was committed: its area now stands as claimed.
+    SliceCommitted,
+    /// Rows were kept apart because a rule refused them.
+    RowsQuarantined,
+    SliceFailed,
+    FailureResolved,
+    TaskCreated,
+    TaskStarted,
+    TaskPaused,
+    TaskCompleted,
+    TaskFailed,
+    /// A source refused as a whole and was set aside.
+    SourceSetAside,
+}
+
+impl EventType {
+    pub const ALL: [EventType; 10] = [
+        EventType::SliceCommitted,
+        EventType::RowsQuarantined,
+        EventType::SliceFailed,
+        EventType::FailureResolved,
+        EventType::TaskCreated,
+        EventType::TaskStarted,
+        EventType::TaskPaused,
+        EventType::TaskCompleted,
+        EventType::TaskFailed,
+        EventType::SourceSetAside,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            EventType::SliceCommitted => "slice.committed",
+            EventType::RowsQuarantined => "rows.quarantined",
+            EventType::SliceFailed => "slice.failed",
+            EventType::FailureResolved => "failure.resolved",
+            EventType::TaskCreated => "task.created",
+            EventType::TaskStarted => "task.started",
+            EventType::TaskPaused => "task.paused",
+            EventType::TaskCompleted => "task.completed",
+            EventType::TaskFailed => "task.failed",
+            EventType::SourceSetAside => "source.set_aside",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<EventType> {
+        EventType::ALL.into_iter().find(|event| event.name() == name)
+    }
+}
+
+/// One entry of the event log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Gap-free position in the log, from 1.
+    pub id: u64,
+    pub at: Instant,
+    pub kind: EventType,
+    pub dataset: Option<String>,
+    pub task: Option<i64>,
+    /// Details by event type; counts and areas, never row values.
+    pub data: serde_json::Value,
+}

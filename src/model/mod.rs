@@ -1,0 +1,28 @@
+//! The words of the domain as values: days, datasets, areas, claims, changes, errors. No I/O.
+
+pub mod area;
+pub mod calendar;
+pub mod change;
+pub mod claim;
+pub mod clock;
+pub mod dataset;
+pub mod day;
+pub mod decimal;
+pub mod error;
+pub mod event;
+pub mod query;
+pub mod security;
+pub mod task;
+
+pub use area::{Area, Securities, Slice, Span};
+pub use calendar::TradingCalendar;
+pub use change::{Change, Commit, Counts, Fence, Quarantined, Receipt, RowsChange};
+pub use claim::{Claim, Coverage, Evidence};
+pub use clock::{Clock, Instant};
+pub use dataset::{Column, ColumnType, Dataset};
+pub use day::Day;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, EventType};
+pub use query::{Filter, Order, Query};
+pub use security::{Securities as SecurityList, Security};
+pub use task::{Failure, Outcome, Task, TaskId, TaskState, Totals};

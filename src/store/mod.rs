@@ -1,0 +1,89 @@
+//! Stores: rows, ledger and event log behind one seam.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Query, Receipt, Result, Task};
+
+/// Batches of a scan, in the order of the query. Columns as the query names them.
+pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// Anything that answers queries with rows: a store, or the simulated market.
+#[async_trait]
+pub trait Scan: Send + Sync {
+    /// Streams the answer in batches of a bounded number of rows. The rows are those of one moment:
+    /// commits that happen during the scan are not seen. Unknown datasets and columns are `NotFound`.
+    async fn scan(&self, query: &Query) -> Result<BatchStream>;
+}
+
+/// A store. Only `commit` writes rows, claims, tasks, failures and events; everything else reads.
+#[async_trait]
+pub trait Store: Scan {
+    /// Creates or widens the tables of these datasets. Idempotent. A dataset whose key or column types differ from
+    /// the stored table is refused as `Conflict`, with nothing changed.
+    async fn prepare(&self, datasets: &[Arc<Dataset>]) -> Result<()>;
+
+    /// Applies every change in one transaction, durable when it returns. On error nothing is changed.
+    /// A fence that no longer holds is `Conflict`. The same rows twice change nothing the second time.
+    async fn commit(&self, commit: Commit) -> Result<Receipt>;
+
+    /// All claims of one dataset with its row counts by day.
+    async fn coverage(&self, dataset: &str) -> Result<Coverage>;
+
+    /// Tasks, newest first, at most `limit`.
+    async fn tasks(&self, limit: usize) -> Result<Vec<Task>>;
+
+    async fn task(&self, id: i64) -> Result<Option<Task>>;
+
+    /// Failures, unresolved ones only unless `all`, oldest first.
+    async fn failures(&self, dataset: Option<&str>, all: bool) -> Result<Vec<Failure>>;
+
+    /// Calls recorded for a source on a Beijing day, by API.
+    async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>>;
+
+    /// Events after `after`, oldest first, at most `limit`.
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>>;
+
+    /// Rows kept apart, newest first, at most `limit`: dataset, what is wrong, when.
+    async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>>;
+
+    /// What the whole store holds, for people: path or address, size, rows by dataset.
+    async fn summary(&self) -> Result<Summary>;
+}
+
+/// A row of the quarantine.
+#[derive(Clone, Debug)]
+pub struct QuarantinedRow {
+    pub id: i64,
+    pub dataset: String,
+    pub at: crate::model::Instant,
+    pub source: String,
+    pub quarantined: crate::model::Quarantined,
+}
+
+/// What a store holds.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Where it is.
+    pub location: String,
+    pub bytes: u64,
+    pub datasets: Vec<DatasetSummary>,
+    pub last_event: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DatasetSummary {
+    pub name: String,
+    pub rows: u64,
+    pub first_day: Option<Day>,
+    pub last_day: Option<Day>,
+    pub claims: u64,
+    pub quarantined: u64,
+    pub failures: u64,
+    pub last_commit_at: Option<crate::model::Instant>,
+}
