@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Area, Coverage, Dataset, Day, Instant, Securities, SecurityList, Slice, Span, TradingCalendar};
-use crate::source::Offer;
+use crate::model::{
+    Area, Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, TradingCalendar,
+};
 
 /// What is known of the market, read from the store's own tables before planning.
 #[derive(Clone, Debug, Default)]

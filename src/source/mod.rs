@@ -8,27 +8,8 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
-use crate::model::dataset::Cut;
+pub use crate::model::Offer;
 use crate::model::{Dataset, Result, Slice};
-
-/// What a source offers for one dataset.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Offer {
-    /// The name under which quotas are counted.
-    pub api: String,
-    /// Ways to bound a call; `Slice::cut` is an index into them.
-    pub cuts: Vec<Cut>,
-    /// Rows per call; `None` when unknown.
-    pub row_cap: Option<u32>,
-    /// Rows that an offset may not pass.
-    pub offset_max: Option<u64>,
-    /// Calls that one slice makes at least: one for each combination of facet values.
-    pub calls_per_slice: u32,
-    /// Calls per minute; `None` when unlimited.
-    pub per_minute: Option<u32>,
-    /// Calls per Beijing day; `None` when unlimited.
-    pub per_day: Option<u64>,
-}
 
 /// One page of one slice.
 #[derive(Clone, Debug)]
