@@ -9,7 +9,7 @@ use super::claim::Evidence;
 use super::clock::Instant;
 use super::dataset::Dataset;
 use super::event::EventType;
-use super::task::{Failure, Task, TaskId};
+use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub enum Change {
     TakeTask {
         task: TaskId,
     },
+    /// Adds to the totals of the fenced task; what the commit's own `Rows` counted is added by the store itself.
+    Progress(Totals),
     /// Creates or rewrites the unresolved failure of its dataset and area.
     Failure(Failure),
     /// A person (or a later success) settles a failure.

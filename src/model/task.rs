@@ -139,8 +139,12 @@ pub struct Totals {
     pub slices_planned: u64,
     pub slices_done: u64,
     pub slices_failed: u64,
+    /// Slices whose answer looked thin: kept, claimed provisionally, asked again later.
+    pub slices_partial: u64,
+    /// Questions asked, refused and repeated ones included.
     pub calls: u64,
-    pub retries: u64,
+    /// Calls without a usable answer: dropped, cut, foreign, or an error of the source.
+    pub calls_failed: u64,
     /// Refusals by the source for asking too often.
     pub refusals: u64,
     /// Rows that the plan expected.
@@ -165,13 +169,14 @@ pub struct Totals {
 
 impl Totals {
     /// Every figure with its name, in the order in which people read them.
-    pub fn figures(&self) -> [(&'static str, u64); 20] {
+    pub fn figures(&self) -> [(&'static str, u64); 21] {
         [
             ("slices_planned", self.slices_planned),
             ("slices_done", self.slices_done),
             ("slices_failed", self.slices_failed),
+            ("slices_partial", self.slices_partial),
             ("calls", self.calls),
-            ("retries", self.retries),
+            ("calls_failed", self.calls_failed),
             ("refusals", self.refusals),
             ("rows_asked", self.rows_asked),
             ("rows_answered", self.rows_answered),
@@ -190,13 +195,14 @@ impl Totals {
         ]
     }
 
-    fn figures_mut(&mut self) -> [&mut u64; 20] {
+    fn figures_mut(&mut self) -> [&mut u64; 21] {
         [
             &mut self.slices_planned,
             &mut self.slices_done,
             &mut self.slices_failed,
+            &mut self.slices_partial,
             &mut self.calls,
-            &mut self.retries,
+            &mut self.calls_failed,
             &mut self.refusals,
             &mut self.rows_asked,
             &mut self.rows_answered,
@@ -240,6 +246,9 @@ impl Totals {
         }
         if self.slices_failed > 0 {
             found.push(format!("{} slices failed", self.slices_failed));
+        }
+        if self.slices_partial > 0 {
+            found.push(format!("{} slices look incomplete and will be asked again", self.slices_partial));
         }
         if self.rows_quarantined > 0 {
             found.push(format!("{} rows quarantined", self.rows_quarantined));
