@@ -1,1 +1,413 @@
-//! (in work)
+//! The configuration: `config.default.toml` under the user's file, the environment and `--set`, checked as a whole.
+//!
+//! Only `app` and `cli` read it; everything below is handed plain values.
+
+mod layers;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::{Day, Error, Result};
+use layers::{Entry, Problem, Reader};
+
+/// Every option with its default: the text is the manual and is compiled in.
+pub const DEFAULT_TEXT: &str = include_str!("../config.default.toml");
+
+/// Text that is never shown: neither by `Debug` nor by `Display`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that sends or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "(not set)" } else { "(set)" })
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The sections; `config.default.toml` says what each option means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    pub store: Store,
+    pub catalog: Catalog,
+    pub sync: Sync,
+    pub sources: Sources,
+    pub mirror: Mirror,
+    pub import: Import,
+    pub log: Log,
+    pub output: Output,
+    pub sim: Sim,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub path: PathBuf,
+    pub cache_mb: u32,
+    pub busy_timeout_ms: u32,
+    pub synchronous: Synchronous,
+    pub scan_batch_rows: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Synchronous {
+    Normal,
+    Full,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    folder: PathBuf,
+}
+
+impl Catalog {
+    /// The folder with the user's own dataset files.
+    pub fn folder(&self) -> Option<&Path> {
+        named(&self.folder)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    pub concurrency: usize,
+    pub commit_slices: usize,
+    pub commit_rows: usize,
+    pub buffered_rows_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub retry_jitter: f64,
+    pub failure_attempts_max: u32,
+    pub failure_retry_minutes: u32,
+    pub quota_headroom: f64,
+    pub drain_seconds: u64,
+    default_from: String,
+}
+
+impl Sync {
+    /// The first day to fetch when a command names none; `None` for each dataset's own.
+    pub fn default_from(&self) -> Option<Day> {
+        Day::parse(&self.default_from).ok()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    pub tushare: Tushare,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tushare {
+    pub enabled: bool,
+    pub url: String,
+    token: Secret,
+    token_file: PathBuf,
+    pub points: u32,
+    pub rank: u8,
+    pub timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub body_mb_max: u32,
+    pub gzip: bool,
+    per_minute: u32,
+}
+
+impl Tushare {
+    /// The token, from the configuration or from the token file; empty when none is set.
+    pub fn token(&self) -> Result<Secret> {
+        let Some(path) = named(&self.token_file).filter(|_| self.token.is_empty()) else {
+            return Ok(self.token.clone());
+        };
+        let text = layers::read_text(path).map_err(|error| error.while_doing("reading sources.tushare.token_file"))?;
+        let first_line = text.lines().next().unwrap_or_default().trim();
+        if first_line.is_empty() {
+            let message = format!("the token file {} has no token in its first line", path.display());
+            return Err(Error::invalid(message).hint("write the token into it, or set TUSHARE_TOKEN"));
+        }
+        Ok(Secret::new(first_line))
+    }
+
+    /// Calls per minute and API; `None` for the figure of the points tier.
+    pub fn per_minute(&self) -> Option<u32> {
+        (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    pub listen: String,
+    tokens: Vec<Secret>,
+    pub enforce_points: bool,
+    pub enforce_quota: bool,
+    pub enforce_caps: bool,
+    pub rows_max: usize,
+    pub body_kb_max: u32,
+}
+
+impl Mirror {
+    /// The tokens that may ask, with their points where given; empty when any token may.
+    pub fn accounts(&self) -> Vec<(Secret, Option<u32>)> {
+        self.tokens.iter().map(|entry| rules::account(entry.expose())).collect()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    pub field_kb_max: u32,
+    pub batch_rows: usize,
+    pub quarantine_max: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// A level's name or `off`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    pub colour: When,
+    pub progress: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl When {
+    /// Whether it is on, given whether the output is a terminal.
+    pub fn is_on(self, terminal: bool) -> bool {
+        match self {
+            When::Auto => terminal,
+            When::Always => true,
+            When::Never => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sim {
+    pub securities: usize,
+    pub seed: u64,
+}
+
+fn named(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
+/// Where options may come from, besides the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// `--config`; without it the usual places are looked at.
+    pub file: Option<PathBuf>,
+    /// `--set section.key=value`, in order; later ones win.
+    pub sets: Vec<String>,
+    /// The environment, normally `std::env::vars()`.
+    pub environment: Vec<(String, String)>,
+    /// The folder in which `tidegate.toml` is looked for.
+    pub folder: PathBuf,
+}
+
+impl LoadOptions {
+    /// The process's own environment and folder.
+    pub fn of_process(file: Option<PathBuf>, sets: Vec<String>) -> LoadOptions {
+        let text = |value: std::ffi::OsString| value.into_string().ok();
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        LoadOptions { file, sets, environment, folder: PathBuf::new() }
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.environment.iter().find(|(known, value)| known == name && !value.is_empty());
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The file to read: the named one, else the first usual place that exists.
+    fn file(&self) -> Option<PathBuf> {
+        let home = || self.variable("HOME").map(|home| Path::new(home).join(".config"));
+        let user = self.variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+        let usual = [Some(self.folder.join("tidegate.toml")), user.map(|folder| folder.join("tidegate/config.toml"))];
+        self.file.clone().or_else(|| usual.into_iter().flatten().find(|path| path.exists()))
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment { variable: String },
+    Set,
+}
+
+impl Origin {
+    fn line(&self) -> Option<usize> {
+        match self {
+            Origin::File { line, .. } => Some(*line),
+            Origin::Default | Origin::Environment { .. } | Origin::Set => None,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Environment { variable } => write!(f, "environment {variable}"),
+            Origin::Set => f.write_str("--set"),
+        }
+    }
+}
+
+/// One option as it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// `sources.tushare.url`.
+    pub path: String,
+    /// As TOML; a secret is `(set)` or `(not set)`.
+    pub value: String,
+    pub origin: Origin,
+}
+
+/// The options in force, and where each of them comes from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub options: Options,
+    /// The file that was read, when there was one.
+    pub file: Option<PathBuf>,
+    explained: Vec<Explained>,
+}
+
+impl std::ops::Deref for Config {
+    type Target = Options;
+
+    fn deref(&self) -> &Options {
+        &self.options
+    }
+}
+
+impl Config {
+    /// Reads and checks all layers; an error names every problem at once.
+    pub fn load(from: &LoadOptions) -> Result<Config> {
+        let file = from.file();
+        let mut reader = Reader::new(from.variable("HOME"));
+        if let Some(path) = &file {
+            reader.read_file(path)?;
+        }
+        reader.read_environment(&from.environment);
+        from.sets.iter().for_each(|text| reader.read_set(text));
+        let (entries, problems) = reader.finish();
+        match report(&problems) {
+            Some(error) => Err(error),
+            None => Config::build(entries, file),
+        }
+    }
+
+    fn build(entries: BTreeMap<String, Entry>, file: Option<PathBuf>) -> Result<Config> {
+        let explained = entries.iter().map(|(path, entry)| entry.explain(path)).collect();
+        let unfit = |cause| Error::bug("a checked configuration does not fit its types").caused_by(cause);
+        let options = Options::deserialize(layers::nested(entries)).map_err(unfit)?;
+        Ok(Config { options, file, explained })
+    }
+
+    /// Every option with its value and origin, by path.
+    pub fn explain(&self) -> &[Explained] {
+        &self.explained
+    }
+}
+
+/// One error for all problems; `None` when there is none.
+fn report(problems: &[Problem]) -> Option<Error> {
+    let general = "`tidegate config show` lists every option with its value and origin";
+    match problems {
+        [] => None,
+        [one] => Some(Error::invalid(one.to_string()).hint(one.remedy.clone().unwrap_or_else(|| general.to_owned()))),
+        many => {
+            let line = |problem: &Problem| match &problem.remedy {
+                Some(remedy) => format!("\n  {problem}; {remedy}"),
+                None => format!("\n  {problem}"),
+            };
+            let lines: String = many.iter().map(line).collect();
+            Some(Error::invalid(format!("{} problems in the configuration:{lines}", many.len())).hint(general))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default_lines() -> Vec<(usize, &'static str)> {
+        DEFAULT_TEXT.lines().enumerate().map(|(index, line)| (index + 1, line.trim())).collect()
+    }
+
+    #[test]
+    fn every_default_has_a_rule_and_passes_it_and_every_rule_has_a_default() {
+        let config = Config::load(&LoadOptions { folder: "/nowhere".into(), ..LoadOptions::default() }).unwrap();
+        let mut ruled: Vec<&str> = rules::RULES.iter().map(|(path, _)| *path).collect();
+        ruled.sort_unstable();
+        let explained: Vec<&str> = config.explain().iter().map(|option| option.path.as_str()).collect();
+        assert_eq!(explained, ruled, "config.default.toml and RULES in src/config/rules.rs name different options");
+
+        let mut reader = Reader::new(None);
+        reader.read_file(Path::new("config.default.toml")).unwrap();
+        assert_eq!(reader.finish().1.iter().map(Problem::to_string).collect::<Vec<_>>(), [""; 0]);
+    }
+
+    #[test]
+    fn every_option_of_the_default_file_has_a_sentence_above_it() {
+        for pair in default_lines().windows(2) {
+            let ((_, above), (number, line)) = (pair[0], pair[1]);
+            if line.is_empty() || line.starts_with(['#', '[']) {
+                continue;
+            }
+            let is_sentence = above.starts_with("# ") && above.ends_with('.') && above.len() > 20;
+            assert!(is_sentence, "config.default.toml:{number}: write a sentence above `{line}`");
+        }
+    }
+}

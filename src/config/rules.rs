@@ -1,0 +1,147 @@
+//! What each option may hold, beyond the type that its default shows.
+
+use toml::Value;
+
+use super::Secret;
+use crate::model::Day;
+
+/// A condition on a value of the right type.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule {
+    Any,
+    /// From, to.
+    Integer(i64, i64),
+    Float(f64, f64),
+    OneOf(&'static [&'static str]),
+    Path,
+    /// A path that may not be empty.
+    NamedPath,
+    Url,
+    Address,
+    /// A date or nothing.
+    Date,
+    Secret,
+    Accounts,
+}
+
+use Rule::*;
+
+const WHEN: Rule = OneOf(&["auto", "always", "never"]);
+
+/// Every option with its rule, in the order of `config.default.toml`.
+pub const RULES: &[(&str, Rule)] = &[
+    ("store.path", NamedPath),
+    ("store.cache_mb", Integer(1, 65_536)),
+    ("store.busy_timeout_ms", Integer(0, 3_600_000)),
+    ("store.synchronous", OneOf(&["normal", "full"])),
+    ("store.scan_batch_rows", Integer(1, 1_000_000)),
+    ("catalog.folder", Path),
+    ("sync.concurrency", Integer(1, 64)),
+    ("sync.commit_slices", Integer(1, 10_000)),
+    ("sync.commit_rows", Integer(1, 10_000_000)),
+    ("sync.buffered_rows_max", Integer(1, 100_000_000)),
+    ("sync.retry_first_ms", Integer(1, 600_000)),
+    ("sync.retry_cap_ms", Integer(1, 3_600_000)),
+    ("sync.retry_jitter", Float(0.0, 1.0)),
+    ("sync.failure_attempts_max", Integer(1, 1_000)),
+    ("sync.failure_retry_minutes", Integer(0, 100_000)),
+    ("sync.quota_headroom", Float(0.01, 1.0)),
+    ("sync.drain_seconds", Integer(0, 3_600)),
+    ("sync.default_from", Date),
+    ("sources.tushare.enabled", Any),
+    ("sources.tushare.url", Url),
+    ("sources.tushare.token", Rule::Secret),
+    ("sources.tushare.token_file", Path),
+    ("sources.tushare.points", Integer(0, 1_000_000)),
+    ("sources.tushare.rank", Integer(1, 255)),
+    ("sources.tushare.timeout_seconds", Integer(1, 3_600)),
+    ("sources.tushare.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.tushare.body_mb_max", Integer(1, 1_024)),
+    ("sources.tushare.gzip", Any),
+    ("sources.tushare.per_minute", Integer(0, 1_000_000)),
+    ("mirror.listen", Address),
+    ("mirror.tokens", Accounts),
+    ("mirror.enforce_points", Any),
+    ("mirror.enforce_quota", Any),
+    ("mirror.enforce_caps", Any),
+    ("mirror.rows_max", Integer(1, 1_000_000)),
+    ("mirror.body_kb_max", Integer(1, 1_048_576)),
+    ("import.field_kb_max", Integer(1, 1_048_576)),
+    ("import.batch_rows", Integer(1, 1_000_000)),
+    ("import.quarantine_max", Integer(0, 1_000_000_000)),
+    ("log.level", OneOf(&["off", "error", "warn", "info", "debug", "trace"])),
+    ("log.format", OneOf(&["text", "json"])),
+    ("output.colour", WHEN),
+    ("output.progress", WHEN),
+    ("sim.securities", Integer(1, 20_000)),
+    ("sim.seed", Integer(0, i64::MAX)),
+];
+
+/// The rule of an option; `None` when there is no such option.
+pub fn rule_of(path: &str) -> Option<Rule> {
+    RULES.iter().find(|(known, _)| *known == path).map(|(_, rule)| *rule)
+}
+
+impl Rule {
+    pub fn is_secret(self) -> bool {
+        matches!(self, Rule::Secret | Accounts)
+    }
+
+    pub fn is_path(self) -> bool {
+        matches!(self, Path | NamedPath)
+    }
+
+    /// What is expected, where the value is not it.
+    pub fn expectation(self, value: &Value) -> Option<String> {
+        let text = value.as_str().unwrap_or_default();
+        let expected = match (self, value) {
+            (Integer(low, high), Value::Integer(number)) if *number < low || *number > high => {
+                format!("a number from {low} to {high}")
+            }
+            (Float(low, high), Value::Float(number)) if !(low..=high).contains(number) => {
+                format!("a number from {low} to {high}")
+            }
+            (OneOf(names), _) if !names.contains(&text) => format!("one of {}", quoted(names)),
+            (NamedPath, _) if text.is_empty() => "a path".to_owned(),
+            (Url, _) if !is_url(text) => "an address that begins with http:// or https://".to_owned(),
+            (Address, _) if !is_address(text) => "an address and a port such as 127.0.0.1:7878".to_owned(),
+            (Date, _) if !text.is_empty() && Day::parse(text).is_err() => {
+                "a date such as 2015-01-01, or nothing".to_owned()
+            }
+            (Accounts, Value::Array(entries)) if !entries.iter().all(is_account) => {
+                "a list of \"token\" or \"token:points\"".to_owned()
+            }
+            _ => return None,
+        };
+        Some(expected)
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    names.join(", ")
+}
+
+fn is_url(text: &str) -> bool {
+    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(char::is_whitespace))
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_account(entry: &Value) -> bool {
+    match entry.as_str().map(|text| text.split_once(':').unwrap_or((text, "0"))) {
+        Some((token, points)) => !token.is_empty() && points.parse::<u32>().is_ok(),
+        None => false,
+    }
+}
+
+/// Splits `token:points`.
+pub fn account(entry: &str) -> (Secret, Option<u32>) {
+    match entry.split_once(':') {
+        Some((token, points)) => (Secret::new(token), points.parse().ok()),
+        None => (Secret::new(entry), None),
+    }
+}
