@@ -98,17 +98,21 @@ impl Catalog {
 #[serde(deny_unknown_fields)]
 pub struct Sync {
     pub concurrency: usize,
+    pub datasets_at_once: usize,
     pub commit_slices: usize,
     pub commit_rows: usize,
-    pub buffered_rows_max: usize,
+    pub commit_linger_ms: u64,
     pub retry_first_ms: u64,
     pub retry_cap_ms: u64,
     pub retry_jitter: f64,
+    pub throttles_max: u32,
+    pub pages_max: u32,
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
-    pub quota_headroom: f64,
-    pub drain_seconds: u64,
+    pub quota_share: f64,
     default_from: String,
+    /// Tables that `--all` leaves out.
+    pub skip: Vec<String>,
 }
 
 impl Sync {

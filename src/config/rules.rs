@@ -22,6 +22,8 @@ pub enum Rule {
     Date,
     Secret,
     Accounts,
+    /// A list of names.
+    Names,
 }
 
 use Rule::*;
@@ -37,17 +39,20 @@ pub const RULES: &[(&str, Rule)] = &[
     ("store.scan_batch_rows", Integer(1, 1_000_000)),
     ("catalog.folder", Path),
     ("sync.concurrency", Integer(1, 64)),
+    ("sync.datasets_at_once", Integer(1, 16)),
     ("sync.commit_slices", Integer(1, 10_000)),
     ("sync.commit_rows", Integer(1, 10_000_000)),
-    ("sync.buffered_rows_max", Integer(1, 100_000_000)),
+    ("sync.commit_linger_ms", Integer(0, 60_000)),
     ("sync.retry_first_ms", Integer(1, 600_000)),
     ("sync.retry_cap_ms", Integer(1, 3_600_000)),
     ("sync.retry_jitter", Float(0.0, 1.0)),
+    ("sync.throttles_max", Integer(0, 1_000)),
+    ("sync.pages_max", Integer(1, 100_000)),
     ("sync.failure_attempts_max", Integer(1, 1_000)),
     ("sync.failure_retry_minutes", Integer(0, 100_000)),
-    ("sync.quota_headroom", Float(0.01, 1.0)),
-    ("sync.drain_seconds", Integer(0, 3_600)),
+    ("sync.quota_share", Float(0.01, 1.0)),
     ("sync.default_from", Date),
+    ("sync.skip", Names),
     ("sources.tushare.enabled", Any),
     ("sources.tushare.url", Url),
     ("sources.tushare.token", Rule::Secret),
@@ -111,6 +116,7 @@ impl Rule {
             (Accounts, Value::Array(entries)) if !entries.iter().all(is_account) => {
                 "a list of \"token\" or \"token:points\"".to_owned()
             }
+            (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
         };
         Some(expected)

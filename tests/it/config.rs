@@ -142,11 +142,11 @@ fn a_mistake_is_told_with_its_place_and_its_remedy() {
 #[test]
 fn all_problems_of_all_layers_are_told_at_once() {
     let environment = [("TIDEGATE_SIM__SEED", "-1"), ("TIDEGATE_STORE_PATH", "x")];
-    let given = given("[sync]\ndrain_seconds = 3.5\nconcurency = 4", &environment, &["log.format", "a.b=c"]);
+    let given = given("[sync]\npages_max = 3.5\nconcurency = 4", &environment, &["log.format", "a.b=c"]);
     let told = refusal(&given);
     for expected in [
         "6 problems in the configuration:",
-        "tidegate.toml:2: `sync.drain_seconds` expects a whole number, found 3.5; the default is",
+        "tidegate.toml:2: `sync.pages_max` expects a whole number, found 3.5; the default is",
         "tidegate.toml:3: unknown option `sync.concurency`; did you mean `sync.concurrency`?",
         "environment TIDEGATE_SIM__SEED: `sim.seed` expects a number from 0",
         "environment TIDEGATE_STORE_PATH: sections and keys are parted by two underscores; write TIDEGATE_STORE__PATH",
@@ -200,10 +200,10 @@ fn the_token_comes_from_the_customary_places() {
 #[test]
 fn lists_and_numbers_are_read_from_text() {
     let sets =
-        ["mirror.tokens=a, b:5", "sync.quota_headroom=1", "sources.tushare.gzip=false", "sync.default_from=20150105"];
+        ["mirror.tokens=a, b:5", "sync.quota_share=1", "sources.tushare.gzip=false", "sync.default_from=20150105"];
     let config = Config::load(&given("sync.retry_jitter = 1", &[], &sets).options).unwrap();
     assert_eq!(config.mirror.accounts().len(), 2);
-    assert_eq!((config.sync.quota_headroom, config.sync.retry_jitter), (1.0, 1.0));
+    assert_eq!((config.sync.quota_share, config.sync.retry_jitter), (1.0, 1.0));
     assert!(!config.sources.tushare.gzip);
     assert_eq!(config.sync.default_from().unwrap().to_string(), "2015-01-05");
 }
