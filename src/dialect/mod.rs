@@ -1,2 +1,4 @@
-//! (in work)
+//! Dialects: the wire languages of sources, spoken in both directions. No I/O.
+
+pub mod row_hash;
 pub mod tushare;

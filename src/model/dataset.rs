@@ -204,6 +204,12 @@ pub struct Tushare {
     /// The mirror answers 50101 unless one of these parameters is present.
     #[serde(default)]
     pub required: Vec<String>,
+    /// The column that the start and end parameters bound, where it is not the time column.
+    #[serde(default)]
+    pub range_column: Option<String>,
+    /// What the service assumes when a parameter is absent: parameter -> value.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
 }
 
 /// A way to bound a call, with the names of the parameters that do it.

@@ -74,12 +74,23 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    whole_source: bool,
+    learned: Option<LearnedLimit>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// A limit that a source named when it refused: calls of one API in a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LearnedLimit {
+    pub per_minute: Option<u32>,
+    pub per_hour: Option<u32>,
+    pub per_day: Option<u32>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), hint: None, cause: None }))
+        let message = message.into();
+        Error(Box::new(Inner { kind, message, hint: None, whole_source: false, learned: None, cause: None }))
     }
 
     pub fn invalid(message: impl Into<String>) -> Error {
@@ -116,6 +127,18 @@ impl Error {
         self
     }
 
+    /// Every other question to the same source would be refused as well: bad token, unknown address.
+    pub fn concerning_the_whole_source(mut self) -> Error {
+        self.0.whole_source = true;
+        self
+    }
+
+    /// The refusal named the limit that was passed.
+    pub fn teaching(mut self, limit: LearnedLimit) -> Error {
+        self.0.learned = Some(limit);
+        self
+    }
+
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());
         self
@@ -129,6 +152,15 @@ impl Error {
 
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether the source as a whole refuses, and not only the dataset that was asked for.
+    pub fn whole_source(&self) -> bool {
+        self.0.whole_source
+    }
+
+    pub fn learned_limit(&self) -> Option<LearnedLimit> {
+        self.0.learned
     }
 
     pub fn hint_text(&self) -> Option<&str> {

@@ -22,7 +22,7 @@ pub use claim::{Claim, Coverage, Evidence};
 pub use clock::{Clock, Instant};
 pub use dataset::{Column, ColumnType, Dataset};
 pub use day::Day;
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, LearnedLimit, Result};
 pub use event::{Event, EventType};
 pub use offer::Offer;
 pub use query::{Filter, Order, Query};
