@@ -27,7 +27,7 @@ pub struct Call {
 pub struct Page {
     /// In the dataset's schema. Every row has been proven to belong to the question.
     pub batch: RecordBatch,
-    /// More rows follow at `offset + batch.num_rows()`.
+    /// More rows follow at `offset + batch.num_rows() + unreadable.len()`.
     pub more: bool,
     pub bytes: u64,
     pub network: Duration,
