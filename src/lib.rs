@@ -8,7 +8,6 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod engine;
-pub mod feed;
 pub mod mirror;
 pub mod model;
 pub mod plan;
