@@ -93,7 +93,7 @@ pub struct Expect {
     pub points: Points,
     /// Rows for one security at one point of time (dense, period).
     pub rows_per_security: f64,
-    /// Rows of the whole market at one point of time (sparse), for estimates only.
+    /// Rows of the whole market at one point of time and one facet value (sparse, and dense tables of the market).
     pub rows_per_point: f64,
     /// The share of the expected rows from which an answer counts as whole; 0 accepts any answer.
     pub complete_at: f64,
@@ -190,6 +190,9 @@ pub struct Tushare {
     /// Calls per day where the table has a limit of its own.
     #[serde(default)]
     pub per_day: Option<u32>,
+    /// What replaces `per_minute` and `per_day` for accounts with more points, fewest points first.
+    #[serde(default)]
+    pub tiers: Vec<Tier>,
     /// The ways in which one call can be bounded, most natural first.
     pub cuts: Vec<Cut>,
     /// Parameters that must be asked value by value to get everything: each slice makes a call for each value.
@@ -198,9 +201,16 @@ pub struct Tushare {
     /// Parameters sent with every call.
     #[serde(default)]
     pub always: BTreeMap<String, String>,
+    /// What the service assumes when one of these parameters is absent; the mirror does the same.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
     /// Further parameters that the mirror understands as "column equals value": parameter -> column.
     #[serde(default)]
     pub filters: BTreeMap<String, String>,
+    /// The column that the parameters `start_date` and `end_date` bound, where no cut has them or they mean another
+    /// column than the cuts' time.
+    #[serde(default)]
+    pub range_column: Option<String>,
     /// The mirror answers 50101 unless one of these parameters is present.
     #[serde(default)]
     pub required: Vec<String>,
@@ -210,6 +220,25 @@ pub struct Tushare {
     /// What the service assumes when a parameter is absent: parameter -> value.
     #[serde(default)]
     pub defaults: BTreeMap<String, String>,
+}
+
+/// The table's own limits for accounts from `points` on; absent means no limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    pub points: u32,
+    #[serde(default)]
+    pub per_minute: Option<u32>,
+    #[serde(default)]
+    pub per_day: Option<u32>,
+}
+
+impl Tushare {
+    /// The table's own limits, calls per minute and per day, for an account with `points`.
+    pub fn own_limits(&self, points: u32) -> (Option<u32>, Option<u32>) {
+        let tier = self.tiers.iter().filter(|tier| tier.points <= points).max_by_key(|tier| tier.points);
+        tier.map_or((self.per_minute, self.per_day), |tier| (tier.per_minute, tier.per_day))
+    }
 }
 
 /// A way to bound a call, with the names of the parameters that do it.
@@ -265,6 +294,8 @@ pub struct Column {
     pub unit_inferred: bool,
     pub meaning: String,
     pub meaning_zh: String,
+    /// The source may leave it empty. In a key column `Dataset::schema` has no missing values all the same: an empty
+    /// key part is stored as the empty text (dates: `Day::MIN`).
     #[serde(default)]
     pub nullable: bool,
     /// The source sends it only when it is named.

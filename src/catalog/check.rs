@@ -1,0 +1,359 @@
+//! Checks datasets before anything uses them: one by one and the catalogue as a whole, every problem at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use croner::parser::{CronParser, Seconds, Year};
+
+use crate::model::dataset::{Cut, Derived, Points, Publish, Shape, Tushare, Universe, WireForm};
+use crate::model::{Column, ColumnType, Dataset};
+
+/// The rules that `policy.checks` may name.
+pub const RULES: [&str; 11] = [
+    "code_uniqueness",
+    "continuity",
+    "cross_validation",
+    "indicator_consistency",
+    "list_date_valid",
+    "price_range",
+    "report_date_valid",
+    "status_consistency",
+    "sum_matches",
+    "volume_not_null",
+    "vwap_in_range",
+];
+
+/// Retries with exponential backoff: more than this never ends.
+const RETRIES_MAX: u32 = 20;
+const BATCH_MAX: u32 = 1_000_000;
+const SCALE_MAX: i8 = 18;
+const DIGITS_MAX: u8 = 38;
+
+/// Every problem of the catalogue as a whole, each with the name of its dataset.
+pub fn catalogue(datasets: &[Arc<Dataset>]) -> Vec<String> {
+    let mut problems: Vec<String> = Vec::new();
+    let mut owner_of_api: BTreeMap<&str, &str> = BTreeMap::new();
+    for each in datasets {
+        problems.extend(dataset(each).into_iter().map(|problem| format!("{}: {problem}", each.name)));
+        let Some(tushare) = &each.tushare else { continue };
+        if let Some(other) = owner_of_api.insert(&tushare.api, &each.name) {
+            problems.push(format!("{}: tushare.api {:?} is already used by {other}", each.name, tushare.api));
+        }
+    }
+    problems
+}
+
+/// Every problem of one dataset, in the order of the file.
+pub fn dataset(dataset: &Dataset) -> Vec<String> {
+    let mut found = Problems { dataset, list: Vec::new() };
+    found.names();
+    found.texts();
+    found.key();
+    found.place();
+    found.expectation();
+    found.publication(&dataset.publish);
+    found.policy();
+    if let Some(tushare) = &dataset.tushare {
+        found.cuts(&tushare.cuts);
+        found.parameters(tushare);
+        found.limits(tushare);
+    }
+    for column in &dataset.columns {
+        found.column(column);
+    }
+    found.list
+}
+
+/// What is wrong with one dataset, collected.
+struct Problems<'a> {
+    dataset: &'a Dataset,
+    list: Vec<String>,
+}
+
+impl<'a> Problems<'a> {
+    fn unless(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds {
+            self.list.push(problem());
+        }
+    }
+
+    fn names(&mut self) {
+        let name = &self.dataset.name;
+        self.unless(is_name(name), || format!("name {name:?} must be like `daily_basic`: a-z, 0-9 and _"));
+        let reserved = name.ends_with("_revision") || name.starts_with("sqlite_") || name.starts_with("tidegate_");
+        self.unless(!reserved, || {
+            format!(
+                "name {name:?} is reserved: it may not start with `sqlite_` or `tidegate_` nor end with `_revision`"
+            )
+        });
+        self.unless(!self.dataset.columns.is_empty(), || "columns is empty".into());
+        for name in repeated(self.dataset.columns.iter().map(|column| column.name.as_str())) {
+            self.list.push(format!("column {name:?} is declared twice"));
+        }
+    }
+
+    fn texts(&mut self) {
+        let dataset = self.dataset;
+        for (key, text) in [("title", &dataset.title), ("title_zh", &dataset.title_zh), ("about", &dataset.about)] {
+            self.unless(!text.trim().is_empty(), || format!("{key} is empty"));
+        }
+    }
+
+    fn key(&mut self) {
+        let key = &self.dataset.key;
+        self.unless(!key.is_empty(), || "key is empty: name the columns that make a row unique".into());
+        for name in repeated(key.iter().map(String::as_str)) {
+            self.list.push(format!("key names {name:?} twice"));
+        }
+        for name in key {
+            if let Some(column) = self.existing("key", name) {
+                let exact = column.kind != ColumnType::Float;
+                self.unless(exact, || format!("key column {name:?} is a float: only exact values make a key"));
+            }
+        }
+        for column in self.dataset.columns.iter().filter(|column| column.derived == Some(Derived::RowHash)) {
+            let fits = column.kind == ColumnType::Text && !column.nullable && key.contains(&column.name);
+            self.unless(fits, || {
+                format!("column {:?}: a row_hash is a text, never missing and part of the key", column.name)
+            });
+        }
+    }
+
+    /// Security, time, universe and what the shape asks of them.
+    fn place(&mut self) {
+        let dataset = self.dataset;
+        for (key, name, kind, kind_name) in [
+            ("security", &dataset.security, ColumnType::Text, "text"),
+            ("time", &dataset.time, ColumnType::Date, "date"),
+        ] {
+            let Some(column) = name.as_ref().and_then(|name| self.existing(key, name)) else { continue };
+            let (fits, name) = (column.kind == kind, &column.name);
+            self.unless(fits, || format!("{key} names {name:?}, which is not a {kind_name} column"));
+        }
+        let timed = dataset.shape == Shape::Whole || dataset.time.is_some();
+        self.unless(timed, || "time is missing: only a table of shape `whole` has none".into());
+        let counted = matches!(dataset.shape, Shape::Dense | Shape::Period) && dataset.universe != Universe::Market;
+        let named = !counted || dataset.security.is_some();
+        self.unless(named, || "security is missing: rows of shape `dense` or `period` are counted by security".into());
+        match dataset.universe {
+            Universe::Index => self.unless(!dataset.codes.is_empty(), || "codes is empty: list the index codes".into()),
+            _ => self.unless(dataset.codes.is_empty(), || "codes belong to universe `index` only".into()),
+        }
+        for code in repeated(dataset.codes.iter().map(String::as_str)) {
+            self.list.push(format!("codes lists {code:?} twice"));
+        }
+    }
+
+    fn expectation(&mut self) {
+        let expect = &self.dataset.expect;
+        for (key, rows) in [("rows_per_security", expect.rows_per_security), ("rows_per_point", expect.rows_per_point)]
+        {
+            self.unless(rows.is_finite() && rows >= 0.0, || format!("expect.{key} must be 0 or more"));
+        }
+        let share = (0.0..=1.0).contains(&expect.complete_at);
+        self.unless(share, || "expect.complete_at must lie between 0 and 1".into());
+        let by_quarter = expect.points == Points::QuarterEnd;
+        self.unless(self.dataset.shape != Shape::Period || by_quarter, || {
+            "expect.points must be \"quarter_end\" for shape `period`".into()
+        });
+    }
+
+    fn publication(&mut self, publish: &Publish) {
+        self.unless(publish.minute().is_some(), || {
+            format!("publish.at {:?} is no time of day like \"16:30\"", publish.at)
+        });
+        self.unless((-400..=400).contains(&publish.days_later), || {
+            "publish.days_later must lie within 400 days".into()
+        });
+        self.unless((0..=3650).contains(&publish.settle_days), || {
+            "publish.settle_days must lie between 0 and 3650".into()
+        });
+        self.unless((1..=8760).contains(&publish.refresh_hours), || {
+            "publish.refresh_hours must lie between 1 and 8760".into()
+        });
+    }
+
+    fn policy(&mut self) {
+        let policy = &self.dataset.policy;
+        self.unless((1..=BATCH_MAX).contains(&policy.batch), || {
+            format!("policy.batch must lie between 1 and {BATCH_MAX}")
+        });
+        self.unless(policy.retries <= RETRIES_MAX, || format!("policy.retries must be at most {RETRIES_MAX}"));
+        let polls = policy.schedule == "continuous";
+        let polling = policy.poll_seconds.is_some_and(|seconds| seconds > 0);
+        self.unless(!polls || polling, || "policy.poll_seconds is missing: schedule `continuous` polls".into());
+        self.unless(polls || policy.poll_seconds.is_none(), || {
+            "policy.poll_seconds belongs to schedule `continuous` only".into()
+        });
+        if !polls && policy.schedule != "event_driven" {
+            self.cron(&policy.schedule);
+        }
+        for rule in &policy.checks {
+            self.unless(RULES.contains(&rule.as_str()), || {
+                format!("policy.checks names {rule:?}, which is no rule; the rules are {}", RULES.join(", "))
+            });
+        }
+        for name in repeated(policy.checks.iter().map(String::as_str)) {
+            self.list.push(format!("policy.checks names {name:?} twice"));
+        }
+        let keyed = policy.cache_invalidate.iter().all(|key| !key.trim().is_empty());
+        self.unless(keyed, || "policy.cache_invalidate has an empty key".into());
+    }
+
+    fn cron(&mut self, schedule: &str) {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        if let Err(error) = parser.parse(schedule) {
+            self.list.push(format!(
+                "policy.schedule {schedule:?} is neither `event_driven`, `continuous` nor a cron line of five fields: {}",
+                error.to_string().to_lowercase().trim_end_matches('.')
+            ));
+        }
+    }
+
+    fn cuts(&mut self, cuts: &[Cut]) {
+        self.unless(!cuts.is_empty(), || "tushare.cuts is empty: say how a call can be bounded".into());
+        for cut in cuts {
+            let what = format!("the cut by {}", cut.name());
+            let (timed, secured) = match cut {
+                Cut::Day { .. } | Cut::Period { .. } | Cut::Range { .. } => (true, false),
+                Cut::Security { from, to, .. } => (from.is_some() || to.is_some(), true),
+                Cut::Whole => (false, false),
+            };
+            self.unless(!timed || self.dataset.time.is_some(), || format!("{what} needs `time`"));
+            self.unless(!secured || self.dataset.security.is_some(), || format!("{what} needs `security`"));
+            if let Cut::Security { from, to, .. } = cut {
+                self.unless(from.is_some() == to.is_some(), || {
+                    format!("{what} needs both `from` and `to`, or neither")
+                });
+            }
+            for parameter in parameters_of(cut) {
+                self.unless(is_name(parameter), || {
+                    format!("{what} names the parameter {parameter:?}, which is no name")
+                });
+            }
+        }
+    }
+
+    fn parameters(&mut self, tushare: &Tushare) {
+        for (parameter, column) in &tushare.filters {
+            self.existing(&format!("tushare.filters.{parameter}"), column);
+        }
+        for (parameter, values) in &tushare.facets {
+            self.unless(!values.is_empty(), || format!("tushare.facets.{parameter} has no values"));
+            self.unless(tushare.filters.contains_key(parameter), || {
+                format!("tushare.facets.{parameter} needs tushare.filters.{parameter}: the column that holds the value")
+            });
+            for value in repeated(values.iter().map(String::as_str)) {
+                self.list.push(format!("tushare.facets.{parameter} lists {value:?} twice"));
+            }
+        }
+        for parameter in tushare.defaults.keys() {
+            let known = tushare.filters.contains_key(parameter) || tushare.always.contains_key(parameter);
+            self.unless(known, || format!("tushare.defaults.{parameter} is neither under filters nor under always"));
+        }
+        if let Some(column) = tushare.range_column.as_ref().and_then(|name| self.existing("tushare.range_column", name))
+        {
+            let (dated, name) = (column.kind == ColumnType::Date, &column.name);
+            self.unless(dated, || format!("tushare.range_column names {name:?}, which is not a date column"));
+        }
+        for parameter in &tushare.required {
+            let cut = tushare.cuts.iter().any(|cut| parameters_of(cut).contains(&parameter.as_str()));
+            self.unless(cut || tushare.filters.contains_key(parameter), || {
+                format!("tushare.required names {parameter:?}, which no cut and no filter knows")
+            });
+        }
+    }
+
+    fn limits(&mut self, tushare: &Tushare) {
+        self.unless(!tushare.api.trim().is_empty(), || "tushare.api is empty".into());
+        let limits = [("row_cap", tushare.row_cap), ("per_minute", tushare.per_minute), ("per_day", tushare.per_day)];
+        for (key, limit) in limits {
+            self.unless(limit != Some(0), || format!("tushare.{key} is 0: leave it out when there is no limit"));
+        }
+        let zero = tushare.tiers.iter().any(|tier| tier.per_minute == Some(0) || tier.per_day == Some(0));
+        self.unless(!zero, || "tushare.tiers has a limit of 0: leave it out when there is no limit".into());
+        let rising = tushare.tiers.is_sorted_by(|a, b| a.points < b.points);
+        let above = tushare.tiers.iter().all(|tier| tier.points > tushare.points);
+        self.unless(rising && above, || "tushare.tiers must rise in points, above tushare.points".into());
+    }
+
+    fn column(&mut self, column: &Column) {
+        let name = &column.name;
+        self.unless(is_name(name), || format!("column {name:?} must be named like `trade_date`: a-z, 0-9 and _"));
+        let texts = [("unit", &column.unit), ("meaning", &column.meaning), ("meaning_zh", &column.meaning_zh)];
+        for (key, text) in texts {
+            self.unless(!text.trim().is_empty(), || format!("column {name:?}: {key} is empty"));
+        }
+        if column.kind == ColumnType::Decimal {
+            let fits = (0..=SCALE_MAX).contains(&column.scale);
+            self.unless(fits, || format!("column {name:?}: scale must lie between 0 and {SCALE_MAX}"));
+            let digits =
+                (1..=DIGITS_MAX).contains(&column.digits) && i16::from(column.digits) >= i16::from(column.scale);
+            self.unless(digits, || format!("column {name:?}: digits must lie between the scale and {DIGITS_MAX}"));
+        } else {
+            self.unless(column.scale == 0, || format!("column {name:?}: only a decimal has a scale"));
+        }
+        self.wire(column);
+    }
+
+    /// What Tushare sends must be convertible exactly.
+    fn wire(&mut self, column: &Column) {
+        let name = &column.name;
+        let exact = matches!(column.kind, ColumnType::Int | ColumnType::Decimal);
+        if let Some(unit) = &column.tushare_unit {
+            self.unless(exact, || format!("column {name:?}: only an int or a decimal converts units"));
+            self.unless(column.tushare_shift().is_some(), || {
+                format!("column {name:?}: tushare_unit {unit:?} does not convert to {:?}", column.unit)
+            });
+        }
+        let number = exact || column.kind == ColumnType::Float;
+        match column.tushare_form {
+            Some(WireForm::Text) => {
+                self.unless(number, || format!("column {name:?}: tushare_form \"text\" is for numbers"))
+            }
+            Some(WireForm::Integer) => {
+                let text = column.kind == ColumnType::Text;
+                self.unless(text, || format!("column {name:?}: tushare_form \"integer\" is for text columns"));
+            }
+            None => {}
+        }
+    }
+
+    /// The column that `key` names; a problem when there is none.
+    fn existing(&mut self, key: &str, name: &str) -> Option<&'a Column> {
+        let column = self.dataset.column(name);
+        if column.is_none() {
+            self.list.push(format!("{key} names {name:?}, which is not among the columns"));
+        }
+        column
+    }
+}
+
+/// The parameters that bound a call in this way.
+pub fn parameters_of(cut: &Cut) -> Vec<&str> {
+    match cut {
+        Cut::Day { day } => vec![day],
+        Cut::Period { period } => vec![period],
+        Cut::Security { security, from, to } => {
+            [Some(security), from.as_ref(), to.as_ref()].into_iter().flatten().map(String::as_str).collect()
+        }
+        Cut::Range { from, to } => vec![from, to],
+        Cut::Whole => Vec::new(),
+    }
+}
+
+/// Names that every store takes without quoting: `[a-z][a-z0-9_]*`, at most 60 characters.
+fn is_name(text: &str) -> bool {
+    let starts = text.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+    let continues = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    starts && continues && text.len() <= 60
+}
+
+/// Each value that occurs more than once, once.
+fn repeated<'a>(values: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for value in values {
+        *counts.entry(value).or_default() += 1;
+    }
+    counts.into_iter().filter(|(_, count)| *count > 1).map(|(value, _)| value).collect()
+}
