@@ -1,1 +1,196 @@
-//! x
+//! The embedded store: one SQLite file with a write-ahead log. Its tables are meant to be read by people, too.
+//!
+//! All SQL of this engine is in this folder. Writing goes through one connection under a lock, reading through a few
+//! others, and both on threads that may block.
+
+mod cells;
+mod claims;
+mod commit;
+mod connection;
+mod fault;
+mod migrate;
+mod prepare;
+mod ranks;
+mod read;
+mod rows;
+mod scan;
+mod table;
+mod tasks;
+mod withdraw;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+pub use connection::{SqliteOptions, Synchronous};
+
+use self::commit::Tables;
+use self::connection::Readers;
+use self::fault::Step;
+use self::table::Table;
+use super::{BatchStream, QuarantinedRow, Scan, Store, Summary};
+use crate::model::{
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, Task,
+};
+
+/// Batches of a scan that wait for their reader.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// The embedded store. Clones share the connections.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    options: SqliteOptions,
+    writer: Mutex<Connection>,
+    readers: Readers,
+    tables: RwLock<Tables>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `path`. A missing file is created only if the options say so.
+    pub fn open(path: &Path, options: SqliteOptions, clock: Clock) -> Result<SqliteStore> {
+        let writer = connection::open_writer(path, &options, clock.now())?;
+        Ok(SqliteStore(Arc::new(Shared {
+            path: path.to_owned(),
+            options,
+            writer: Mutex::new(writer),
+            readers: Readers::default(),
+            tables: RwLock::default(),
+        })))
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> Result<T> + Send + 'static) -> Result<T> {
+        let shared = self.0.clone();
+        match tokio::task::spawn_blocking(move || work(&shared)).await {
+            Ok(result) => result,
+            Err(error) if error.is_cancelled() => Err(Error::new(ErrorKind::Interrupted, "the program is stopping")),
+            Err(error) => Err(Error::bug("a step of the store panicked").caused_by(error)),
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut Connection, &Shared) -> Step<T> + Send + 'static,
+    ) -> Result<T> {
+        let step = move |shared: &Shared| {
+            let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut writer, shared).map_err(|fault| fault.explain(&shared.path, doing))
+        };
+        self.blocking(step).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Step<T> + Send + 'static,
+    ) -> Result<T> {
+        self.blocking(move |shared| shared.read(doing, work)).await
+    }
+
+    fn table(&self, name: &str) -> Result<Arc<Table>> {
+        let tables = self.0.tables();
+        let missing = || Error::not_found(format!("the store has no table {name:?}")).hint("see `tidegate datasets`");
+        tables.get(name).cloned().ok_or_else(missing)
+    }
+}
+
+impl Shared {
+    fn tables(&self) -> Tables {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn read<T>(&self, doing: &str, work: impl FnOnce(&Connection) -> Step<T>) -> Result<T> {
+        let result = self.readers.with(&self.path, &self.options, work);
+        result.map_err(|fault| fault.explain(&self.path, doing))
+    }
+
+    fn prepare(&self, writer: &mut Connection, datasets: Vec<Arc<Dataset>>) -> Step<()> {
+        let tables = datasets.into_iter().map(Table::new).collect::<Result<Vec<_>>>()?;
+        prepare::prepare(writer, &tables)?;
+        let mut known = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(tables.into_iter().map(|table| (table.name().to_owned(), Arc::new(table))));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Scan for SqliteStore {
+    async fn scan(&self, query: &Query) -> Result<BatchStream> {
+        let plan = scan::Plan::new(self.table(&query.dataset)?, query)?;
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(BATCHES_WAITING_MAX);
+        let shared = self.0.clone();
+        tokio::task::spawn_blocking(move || {
+            let batch_rows = shared.options.scan_batch_rows.max(1);
+            let send = |batch| sender.blocking_send(Ok(batch)).is_ok();
+            if let Err(error) = shared.read("reading", |connection| plan.run(connection, batch_rows, send)) {
+                // Nobody is left to be told when the receiver is gone.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        let next = |mut receiver: tokio::sync::mpsc::Receiver<Result<RecordBatch>>| async {
+            receiver.recv().await.map(|batch| (batch, receiver))
+        };
+        Ok(Box::pin(futures::stream::unfold(receiver, next)))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn prepare(&self, datasets: &[Arc<Dataset>]) -> Result<()> {
+        let datasets = datasets.to_vec();
+        self.write("preparing the tables", move |writer, shared| shared.prepare(writer, datasets)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Receipt> {
+        self.write("committing", move |writer, shared| commit::commit(writer, &shared.tables(), &commit)).await
+    }
+
+    async fn coverage(&self, dataset: &str) -> Result<Coverage> {
+        let dataset = dataset.to_owned();
+        self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
+    }
+
+    async fn tasks(&self, limit: usize) -> Result<Vec<Task>> {
+        self.read("reading the tasks", move |connection| tasks::tasks(connection, limit)).await
+    }
+
+    async fn task(&self, id: i64) -> Result<Option<Task>> {
+        self.read("reading a task", move |connection| tasks::task(connection, id)).await
+    }
+
+    async fn failures(&self, dataset: Option<&str>, all: bool) -> Result<Vec<Failure>> {
+        let dataset = dataset.map(str::to_owned);
+        self.read("reading the failures", move |connection| tasks::failures(connection, dataset.as_deref(), all)).await
+    }
+
+    async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>> {
+        let source = source.to_owned();
+        self.read("reading the quotas", move |connection| tasks::quota_used(connection, &source, day)).await
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {
+        self.read("reading the events", move |connection| read::events(connection, after, limit)).await
+    }
+
+    async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>> {
+        let dataset = dataset.map(str::to_owned);
+        let work = move |connection: &Connection| read::quarantine(connection, dataset.as_deref(), limit);
+        self.read("reading the quarantine", work).await
+    }
+
+    async fn summary(&self) -> Result<Summary> {
+        let path = self.0.path.clone();
+        self.read("reading the summary", move |connection| read::summary(connection, &path)).await
+    }
+}

@@ -1,0 +1,190 @@
+//! Claims as stored: a new claim cuts, splits or replaces what it overlaps, so that they never overlap.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::fault::Step;
+use super::table::Table;
+use crate::model::change::ClaimChange;
+use crate::model::{Area, Claim, Day, Error, Evidence, Instant, RowsChange, Securities, Span};
+
+/// Writes the claim of a change over its area: one record for the market, or one for each security.
+pub(super) fn store(connection: &Connection, table: &Table, change: &RowsChange, claim: ClaimChange) -> Step<()> {
+    match &change.area.securities {
+        Securities::All => {
+            cut_securities(connection, table, change.area.span)?;
+            store_one(connection, table, change, claim, Securities::All)
+        }
+        Securities::Some(codes) => {
+            codes.iter().try_for_each(|code| store_one(connection, table, change, claim, Securities::one(code.clone())))
+        }
+    }
+}
+
+fn store_one(
+    connection: &Connection,
+    table: &Table,
+    change: &RowsChange,
+    claim: ClaimChange,
+    securities: Securities,
+) -> Step<()> {
+    let span = change.area.span;
+    for old in overlapping(connection, table.name(), &securities, span)? {
+        delete(connection, table.name(), &old)?;
+        for part in remainders(old.area.span, span) {
+            insert(connection, table, Claim { area: Area::new(securities.clone(), part), ..old.clone() })?;
+        }
+    }
+    let claim = Claim {
+        area: Area::new(securities, span),
+        evidence: claim.evidence,
+        source: change.source.clone(),
+        rows: 0,
+        at: change.fetched_at,
+        stale_at: claim.stale_at,
+    };
+    insert(connection, table, claim)
+}
+
+/// What is left of `old` beside `new`.
+fn remainders(old: Span, new: Span) -> impl Iterator<Item = Span> {
+    let before = (old.from < new.from).then(|| Span::new(old.from, new.from.previous()));
+    let after = (new.to < old.to).then(|| Span::new(new.to.next(), old.to));
+    before.into_iter().chain(after)
+}
+
+/// A claim over the market makes those over single securities superfluous: inside of it they go, over one end they are
+/// shortened. One that reaches over both ends stays, or a day asked again would split the claims of every security.
+fn cut_securities(connection: &Connection, table: &Table, span: Span) -> Step<()> {
+    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim \
+               where dataset = ?1 and security <> '' and to_day >= ?2 and from_day <= ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let old = statement.query_map((table.name(), span.from.to_string(), span.to.to_string()), read)?;
+    for old in old.collect::<rusqlite::Result<Vec<_>>>()? {
+        let mut parts: Vec<Span> = remainders(old.area.span, span).collect();
+        if parts.len() == 2 {
+            continue;
+        }
+        delete(connection, table.name(), &old)?;
+        if let Some(part) = parts.pop() {
+            insert(connection, table, Claim { area: Area::new(old.area.securities.clone(), part), ..old })?;
+        }
+    }
+    Ok(())
+}
+
+/// Claims never overlap each other, so that all but the first begin inside of `span`.
+fn overlapping(connection: &Connection, dataset: &str, securities: &Securities, span: Span) -> Step<Vec<Claim>> {
+    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim \
+               where dataset = ?1 and security = ?2 and from_day <= ?4 and to_day >= ?3 and from_day >= coalesce(( \
+               select max(from_day) from _claim where dataset = ?1 and security = ?2 and from_day <= ?3), '')";
+    let mut statement = connection.prepare_cached(sql)?;
+    let parameters = (dataset, securities_text(securities), span.from.to_string(), span.to.to_string());
+    let claims = statement.query_map(parameters, read)?;
+    Ok(claims.collect::<rusqlite::Result<_>>()?)
+}
+
+fn delete(connection: &Connection, dataset: &str, claim: &Claim) -> Step<()> {
+    let sql = "delete from _claim where dataset = ?1 and security = ?2 and from_day = ?3";
+    let area = &claim.area;
+    let parameters = (dataset, securities_text(&area.securities), area.span.from.to_string());
+    connection.prepare_cached(sql)?.execute(parameters)?;
+    Ok(())
+}
+
+/// Inserts a claim with the rows that its area holds now.
+fn insert(connection: &Connection, table: &Table, claim: Claim) -> Step<()> {
+    let rows = table.rows_stored(connection, &claim.area)? as i64;
+    let sql = "insert into _claim (dataset, security, from_day, to_day, evidence, source, rows, at, stale_at) \
+               values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    connection.prepare_cached(sql)?.execute((
+        table.name(),
+        securities_text(&claim.area.securities),
+        claim.area.span.from.to_string(),
+        claim.area.span.to.to_string(),
+        claim.evidence.name(),
+        &*claim.source,
+        rows,
+        claim.at.to_string(),
+        claim.stale_at.map(|at| at.to_string()),
+    ))?;
+    Ok(())
+}
+
+/// Every claim of a dataset.
+pub(super) fn all(connection: &Connection, dataset: &str) -> Step<Vec<Claim>> {
+    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim where dataset = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let claims = statement.query_map([dataset], read)?;
+    Ok(claims.collect::<rusqlite::Result<_>>()?)
+}
+
+fn read(row: &rusqlite::Row) -> rusqlite::Result<Claim> {
+    let evidence: String = row.get(3)?;
+    let source: String = row.get(4)?;
+    Ok(Claim {
+        area: read_area(row, 0)?,
+        evidence: Evidence::from_name(&evidence).ok_or_else(|| unreadable(3, "evidence"))?,
+        source: Arc::from(source),
+        rows: row.get::<_, i64>(5)? as u64,
+        at: read_instant(row, 6)?,
+        stale_at: read_instant_option(row, 7)?,
+    })
+}
+
+/// How securities are kept: nothing for all of them, else their codes with commas.
+pub(super) fn securities_text(securities: &Securities) -> String {
+    match securities {
+        Securities::All => String::new(),
+        Securities::Some(codes) => codes.iter().map(|code| &**code).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// Reads an area from three columns: securities, first day, last day.
+pub(super) fn read_area(row: &rusqlite::Row, first: usize) -> rusqlite::Result<Area> {
+    let securities = match row.get_ref(first)?.as_str()? {
+        "" => Securities::All,
+        codes => Securities::Some(codes.split(',').map(Arc::from).collect()),
+    };
+    Ok(Area::new(securities, Span::new(read_day(row, first + 1)?, read_day(row, first + 2)?)))
+}
+
+pub(super) fn read_day(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Day> {
+    let text = row.get_ref(column)?.as_str()?;
+    Day::parse(text).map_err(|_| unreadable(column, "day"))
+}
+
+pub(super) fn read_instant(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Instant> {
+    read_instant_option(row, column)?.ok_or_else(|| unreadable(column, "instant"))
+}
+
+pub(super) fn read_instant_option(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Option<Instant>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    Instant::parse(text).map(Some).ok_or_else(|| unreadable(column, "instant"))
+}
+
+/// A ledger that somebody edited by hand.
+pub(super) fn unreadable(column: usize, what: &str) -> rusqlite::Error {
+    let cause = Error::storage(format!("the ledger holds an unreadable {what}"));
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_claim_leaves_what_lies_beside_it() {
+        let span = |from: i32, to: i32| Span::new(Day(from), Day(to));
+        for (old, new, expected) in [
+            (span(1, 9), span(4, 5), vec![span(1, 3), span(6, 9)]),
+            (span(1, 9), span(1, 5), vec![span(6, 9)]),
+            (span(1, 9), span(5, 12), vec![span(1, 4)]),
+            (span(1, 9), span(0, 9), vec![]),
+            (Span::ALL, span(1, 9), vec![Span::new(Day::MIN, Day(0)), Span::new(Day(10), Day::MAX)]),
+        ] {
+            assert_eq!(remainders(old, new).collect::<Vec<_>>(), expected);
+        }
+    }
+}

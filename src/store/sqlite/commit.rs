@@ -1,0 +1,226 @@
+//! The only write: every change of a commit in one transaction, with the events that it makes true.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, TransactionBehavior};
+use serde_json::{Value, json};
+
+use super::claims::{self, securities_text};
+use super::fault::Step;
+use super::ranks::Ranks;
+use super::rows::{self, Work};
+use super::table::Table;
+use super::tasks;
+use crate::model::{
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Quarantined, Receipt, RowsChange, Task, TaskState,
+};
+
+/// The prepared datasets by name.
+pub(super) type Tables = HashMap<String, Arc<Table>>;
+
+/// Applies `commit`; on any error nothing is changed.
+pub(super) fn commit(connection: &mut Connection, tables: &Tables, commit: &Commit) -> Step<Receipt> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(fence) = commit.fence {
+        tasks::check_fence(&transaction, fence)?;
+    }
+    let receipt = {
+        let mut writer = Writer::new(&transaction, tables, commit)?;
+        let works = writer.write_rows()?;
+        writer.apply(works)?
+    };
+    transaction.commit()?;
+    Ok(receipt)
+}
+
+struct Writer<'a> {
+    connection: &'a Connection,
+    tables: &'a Tables,
+    commit: &'a Commit,
+    last_event: i64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(connection: &'a Connection, tables: &'a Tables, commit: &'a Commit) -> Step<Writer<'a>> {
+        let sql = "select coalesce(max(id), 0) from _event";
+        let last_event = connection.prepare_cached(sql)?.query_row((), |row| row.get(0))?;
+        Ok(Writer { connection, tables, commit, last_event })
+    }
+
+    fn table(&self, dataset: &str) -> Step<&'a Table> {
+        let error = || Error::not_found(format!("the store has no table {dataset}")).hint("see `tidegate datasets`");
+        Ok(self.tables.get(dataset).ok_or_else(error)?)
+    }
+
+    /// Writes the rows of every change, dataset by dataset, and returns what was done in the order of the changes.
+    fn write_rows(&self) -> Step<Vec<Work<'a>>> {
+        let mut by_dataset: Vec<(&'a Table, Vec<Work<'a>>)> = Vec::new();
+        for change in &self.commit.changes {
+            let Change::Rows(change) = change else { continue };
+            let table = self.table(&change.dataset.name)?;
+            let counts = Counts { seq: self.record(change)?, ..Counts::default() };
+            let work = Work { change, counts, refused: Vec::new() };
+            match by_dataset.iter_mut().find(|(known, _)| known.name() == table.name()) {
+                Some((_, works)) => works.push(work),
+                None => by_dataset.push((table, vec![work])),
+            }
+        }
+        let mut done = Vec::new();
+        for (table, mut works) in by_dataset {
+            rows::write(self.connection, table, &mut works, &mut Ranks::default())?;
+            done.extend(works);
+        }
+        done.sort_by_key(|work| work.counts.seq);
+        Ok(done)
+    }
+
+    /// The commit record of one change; its counts follow when they are known.
+    fn record(&self, change: &RowsChange) -> Step<i64> {
+        let sql = "insert into _commit (at, task, dataset, source, rank, security, from_day, to_day, fetched_at) \
+                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        self.connection.prepare_cached(sql)?.execute((
+            self.commit.at.to_string(),
+            self.commit.fence.map(|fence| fence.task),
+            &change.dataset.name,
+            &*change.source,
+            change.rank,
+            securities_text(&change.area.securities),
+            change.area.span.from.to_string(),
+            change.area.span.to.to_string(),
+            change.fetched_at.to_string(),
+        ))?;
+        Ok(self.connection.last_insert_rowid())
+    }
+
+    /// Writes the ledger's part of every change, in their order.
+    fn apply(&mut self, works: Vec<Work<'a>>) -> Step<Receipt> {
+        let mut receipt = Receipt::default();
+        let mut works = works.into_iter();
+        for change in &self.commit.changes {
+            match change {
+                Change::Rows(_) => receipt.rows.extend(works.next().map(|work| self.settle(work)).transpose()?),
+                Change::Task(task) => receipt.tasks.push(self.store_task(task)?),
+                Change::TakeTask { task } => receipt.tasks.push(self.take_task(*task)?),
+                Change::Failure(failure) => self.store_failure(failure)?,
+                Change::ResolveFailure { id, resolution } => self.resolve(*id, resolution)?,
+                Change::QuotaUsed { source, api, day, calls } => {
+                    tasks::add_quota(self.connection, source, api, *day, *calls)?;
+                }
+                Change::Event { kind, dataset, data } => {
+                    let task = self.commit.fence.map(|fence| fence.task);
+                    self.event(*kind, dataset.as_deref(), task, data)?;
+                }
+            }
+        }
+        receipt.last_event = self.last_event as u64;
+        Ok(receipt)
+    }
+
+    fn event(&mut self, kind: EventType, dataset: Option<&str>, task: Option<i64>, data: &Value) -> Step<()> {
+        self.last_event += 1;
+        let sql = "insert into _event (id, at, kind, dataset, task, data) values (?1, ?2, ?3, ?4, ?5, ?6)";
+        let parameters = (self.last_event, self.commit.at.to_string(), kind.name(), dataset, task, data.to_string());
+        self.connection.prepare_cached(sql)?.execute(parameters)?;
+        Ok(())
+    }
+
+    /// Counts, claim, quarantine and events of rows that have been written.
+    fn settle(&mut self, work: Work) -> Step<Counts> {
+        let Work { change, mut counts, refused } = work;
+        let refused = [&change.quarantined[..], &refused].concat();
+        counts.quarantined = refused.len() as u64;
+        let sql = "update _commit set inserted = ?2, updated = ?3, unchanged = ?4, withdrawn = ?5, quarantined = ?6 \
+                   where seq = ?1";
+        let Counts { seq, inserted, updated, unchanged, withdrawn, quarantined } = counts;
+        let figures = [inserted, updated, unchanged, withdrawn, quarantined].map(|count| count as i64);
+        let [a, b, c, d, e] = figures;
+        self.connection.prepare_cached(sql)?.execute((seq, a, b, c, d, e))?;
+        if let Some(claim) = change.claim {
+            claims::store(self.connection, self.table(&change.dataset.name)?, change, claim)?;
+        }
+        let task = self.commit.fence.map(|fence| fence.task);
+        let dataset = Some(change.dataset.name.as_str());
+        let data = json!({
+            "area": change.area.to_string(), "source": &*change.source, "seq": seq, "inserted": inserted,
+            "updated": updated, "unchanged": unchanged, "withdrawn": withdrawn, "quarantined": quarantined,
+        });
+        self.event(EventType::SliceCommitted, dataset, task, &data)?;
+        if !refused.is_empty() {
+            self.quarantine(change, seq, &refused)?;
+        }
+        if let Some(id) = tasks::unresolved(self.connection, &change.dataset.name, &change.area)? {
+            self.resolve(id, "fetched")?;
+        }
+        Ok(counts)
+    }
+
+    fn quarantine(&mut self, change: &RowsChange, seq: i64, refused: &[Quarantined]) -> Step<()> {
+        let sql = "insert into _quarantine (dataset, at, source, seq, rule, reason, row) \
+                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing";
+        let mut rules = std::collections::BTreeMap::<&str, u64>::new();
+        for row in refused {
+            *rules.entry(&row.rule).or_default() += 1;
+            let (at, json) = (self.commit.at.to_string(), row.row.to_string());
+            let parameters = (&change.dataset.name, at, &*change.source, seq, &row.rule, &row.reason, json);
+            self.connection.prepare_cached(sql)?.execute(parameters)?;
+        }
+        let data = json!({
+            "area": change.area.to_string(), "source": &*change.source, "rows": refused.len(), "rules": rules,
+        });
+        let task = self.commit.fence.map(|fence| fence.task);
+        self.event(EventType::RowsQuarantined, Some(&change.dataset.name), task, &data)
+    }
+
+    fn store_task(&mut self, task: &Task) -> Step<Fence> {
+        if task.id == 0 {
+            let fence = tasks::create_task(self.connection, task)?;
+            let data = json!({ "state": task.state.name() });
+            self.event(EventType::TaskCreated, Some(&task.dataset), Some(fence.task), &data)?;
+            return Ok(fence);
+        }
+        let before = tasks::rewrite_task(self.connection, task)?;
+        let kind = match task.state {
+            state if state == before => None,
+            TaskState::Pending => None,
+            TaskState::Running => Some(EventType::TaskStarted),
+            TaskState::Paused => Some(EventType::TaskPaused),
+            TaskState::Completed => Some(EventType::TaskCompleted),
+            TaskState::Failed => Some(EventType::TaskFailed),
+        };
+        if let Some(kind) = kind {
+            let data = json!({ "outcome": task.outcome.map(|outcome| outcome.name()), "note": task.note });
+            self.event(kind, Some(&task.dataset), Some(task.id), &data)?;
+        }
+        Ok(Fence { task: task.id, fence: task.fence })
+    }
+
+    fn take_task(&mut self, id: i64) -> Step<Fence> {
+        let (task, fence) = tasks::take_task(self.connection, id, self.commit.at)?;
+        self.event(EventType::TaskStarted, Some(&task.dataset), Some(id), &json!({ "fence": fence.fence }))?;
+        Ok(fence)
+    }
+
+    fn store_failure(&mut self, failure: &Failure) -> Step<()> {
+        let id = tasks::store_failure(self.connection, failure)?;
+        let data = json!({
+            "failure": id, "area": failure.area.to_string(), "source": failure.source, "kind": failure.kind,
+            "attempts": failure.attempts, "attempts_max": failure.attempts_max,
+        });
+        self.event(EventType::SliceFailed, Some(&failure.dataset), Some(failure.task), &data)
+    }
+
+    /// Settles a failure; one that is settled already stays as it is.
+    fn resolve(&mut self, id: i64, resolution: &str) -> Step<()> {
+        let Some(failure) = tasks::failure(self.connection, id)? else {
+            let error = Error::not_found(format!("there is no failure {id}"));
+            return Err(error.hint("see `tidegate failures`").into());
+        };
+        if failure.resolved_at.is_some() {
+            return Ok(());
+        }
+        tasks::resolve_failure(self.connection, id, resolution, self.commit.at)?;
+        let data = json!({ "failure": id, "area": failure.area.to_string(), "resolution": resolution });
+        self.event(EventType::FailureResolved, Some(&failure.dataset), Some(failure.task), &data)
+    }
+}

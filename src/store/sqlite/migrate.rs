@@ -1,0 +1,128 @@
+//! Migrations of the ledger: forward only, recorded with name and checksum, never edited once released.
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use super::fault::Step;
+use crate::model::{Error, Instant};
+
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    number: 1,
+    name: "0001_ledger",
+    sql: include_str!("../../../migrations/sqlite/0001_ledger.sql"),
+}];
+
+/// `TIDE`: tells `file` and other programs whose database this is.
+const APPLICATION_ID: i64 = 0x5449_4445;
+
+/// Brings the ledger to the newest version. A store of a newer binary, or somebody else's database, is a conflict.
+pub(super) fn migrate(connection: &mut Connection, now: Instant) -> Step<()> {
+    if applied_last(connection)? == MIGRATIONS.last().map_or(0, |migration| migration.number) {
+        return check_recorded(connection);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let last = applied_last(&transaction)?;
+    check_recorded(&transaction)?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.number > last) {
+        transaction.execute_batch(migration.sql)?;
+        transaction.execute(
+            "insert into _migration (number, name, checksum, at) values (?1, ?2, ?3, ?4)",
+            (migration.number, migration.name, checksum(migration.sql), now.to_string()),
+        )?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Ok(transaction.commit()?)
+}
+
+/// The number of the last migration; 0 for an empty file.
+fn applied_last(connection: &Connection) -> Step<i64> {
+    let tables: i64 = connection.query_row("select count(*) from sqlite_master", (), |row| row.get(0))?;
+    if tables == 0 {
+        return Ok(0);
+    }
+    let ours = "select 1 from sqlite_master where type = 'table' and name = '_migration'";
+    if connection.query_row(ours, (), |_| Ok(())).optional()?.is_none() {
+        let error = Error::conflict("the file is a database of another program");
+        return Err(error.hint("name a file of its own for the store").into());
+    }
+    Ok(connection.query_row("select coalesce(max(number), 0) from _migration", (), |row| row.get(0))?)
+}
+
+fn check_recorded(connection: &Connection) -> Step<()> {
+    if applied_last(connection)? == 0 {
+        return Ok(());
+    }
+    let mut statement = connection.prepare("select number, name, checksum from _migration order by number")?;
+    let mut rows = statement.query(())?;
+    while let Some(row) = rows.next()? {
+        let (number, name, recorded): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let Some(known) = MIGRATIONS.iter().find(|migration| migration.number == number) else {
+            let error = Error::conflict(format!("the store has migration {name}, which this version does not know"));
+            return Err(error.hint("use the newer tidegate that wrote it, or another store").into());
+        };
+        if known.name != name || checksum(known.sql) != recorded {
+            let error = Error::conflict(format!("migration {name} of the store differs from {} here", known.name));
+            return Err(error.hint("use the tidegate that wrote the store, or another store").into());
+        }
+    }
+    Ok(())
+}
+
+/// FNV-1a, 64 bits: enough to notice an edited file.
+fn checksum(text: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fault::Fault;
+    use super::*;
+    use crate::model::ErrorKind;
+
+    fn refusal(connection: &mut Connection) -> Error {
+        match migrate(connection, Instant(0)) {
+            Err(Fault::Stated(error)) => error,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_gaps_and_named_after_their_number() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.number, index as i64 + 1);
+            assert!(migration.name.starts_with(&format!("{:04}_", migration.number)));
+        }
+    }
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, Instant(0)).unwrap();
+        let changes = connection.total_changes();
+        migrate(&mut connection, Instant(1)).unwrap();
+        assert_eq!(connection.total_changes(), changes);
+    }
+
+    #[test]
+    fn a_newer_store_an_edited_migration_and_a_foreign_database_are_refused() {
+        for (sql, expected) in [
+            ("insert into _migration values (99, '0099_future', '', '')", "0099_future, which this version"),
+            ("update _migration set checksum = 'x'", "differs from 0001_ledger"),
+            ("drop table _migration", "another program"),
+        ] {
+            let mut connection = Connection::open_in_memory().unwrap();
+            migrate(&mut connection, Instant(0)).unwrap();
+            connection.execute_batch(sql).unwrap();
+            let error = refusal(&mut connection);
+            assert_eq!(error.kind(), ErrorKind::Conflict);
+            assert!(error.message().contains(expected), "{error}");
+            assert!(error.hint_text().is_some());
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Writing the rows of slices: one pass over the table in key order, whatever the order of arrival.
+//!
+//! Order against the clustered key decides the speed of SQLite. All changes of one dataset in a commit are therefore
+//! sorted together, and each row remembers its change. An area without stored rows is inserted without looking.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{CachedStatement, Connection};
+
+use super::cells::{Cell, Cells, day_from_text};
+use super::fault::Step;
+use super::ranks::Ranks;
+use super::table::Table;
+use super::withdraw;
+use crate::model::change::Write;
+use crate::model::{Area, Counts, Day, Error, Quarantined, RowsChange, Securities};
+
+/// A change with what the commit adds to it.
+pub(super) struct Work<'a> {
+    pub(super) change: &'a RowsChange,
+    pub(super) counts: Counts,
+    /// Rows that the store itself refused.
+    pub(super) refused: Vec<Quarantined>,
+}
+
+/// Writes all changes of one dataset, ending as if they had been applied one after the other.
+pub(super) fn write(connection: &Connection, table: &Table, works: &mut [Work], ranks: &mut Ranks) -> Step<()> {
+    let mut rest = works;
+    while !rest.is_empty() {
+        let count = together(table, rest);
+        let (now, later) = rest.split_at_mut(count);
+        let mut days = Days::default();
+        Pass::new(connection, table, now)?.run(ranks, &mut days)?;
+        days.store(connection, table.name())?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// How many of the first changes can share a pass: their areas do not overlap and keys cannot move between them.
+fn together(table: &Table, works: &[Work]) -> usize {
+    let alone = |work: &Work| !table.key_names_area(&work.change.area);
+    if works.first().is_none_or(alone) {
+        return works.len().min(1);
+    }
+    let fits = |index: &usize| {
+        let work = &works[*index];
+        let overlaps = |other: &Work| overlap(&other.change.area, &work.change.area);
+        !alone(work) && !works[..*index].iter().any(overlaps)
+    };
+    1 + (1..works.len()).take_while(fits).count()
+}
+
+fn overlap(one: &Area, other: &Area) -> bool {
+    let securities = match (&one.securities, &other.securities) {
+        (Securities::Some(one), Securities::Some(other)) => !one.is_disjoint(other),
+        _ => true,
+    };
+    securities && one.span.intersect(other.span).is_some()
+}
+
+/// How the numbers of rows by day change.
+#[derive(Default)]
+pub(super) struct Days(HashMap<Option<Day>, i64>);
+
+impl Days {
+    pub(super) fn add(&mut self, day: Option<Day>, rows: i64) {
+        *self.0.entry(day).or_default() += rows;
+    }
+
+    fn store(&self, connection: &Connection, dataset: &str) -> Step<()> {
+        let sorted: BTreeMap<_, _> = self.0.iter().filter(|(_, rows)| **rows != 0).collect();
+        let mut add = connection.prepare_cached(
+            "insert into _rows_by_day (dataset, day, rows) values (?1, ?2, max(?3, 0)) \
+             on conflict (dataset, day) do update set rows = rows + ?3",
+        )?;
+        let mut clear =
+            connection.prepare_cached("delete from _rows_by_day where dataset = ?1 and day = ?2 and rows = 0")?;
+        for (day, rows) in sorted {
+            let day = day.map(|day| day.to_string()).unwrap_or_default();
+            add.execute((dataset, &day, rows))?;
+            if *rows < 0 {
+                clear.execute((dataset, &day))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One change within a pass.
+struct Part<'p, 'a> {
+    work: &'p mut Work<'a>,
+    cells: Vec<Cells<'a>>,
+    /// The area was empty: rows are inserted without looking.
+    plain: bool,
+    /// Every row lies in the area.
+    all_inside: bool,
+    /// Rows of the area that were stored before and are among the batch.
+    matched: u64,
+    /// Rows of the area before the pass, where they have to be known.
+    stored: Option<u64>,
+    /// A better source has written to this dataset.
+    guarded: bool,
+}
+
+/// Where a row is, with its encoded key.
+#[derive(Clone, Copy)]
+struct RowRef {
+    /// The first bytes of the key: they settle nearly every comparison.
+    prefix: u128,
+    key: u32,
+    key_len: u32,
+    part: u32,
+    row: u32,
+}
+
+struct Pass<'p, 'a, 'c> {
+    connection: &'c Connection,
+    table: &'c Table,
+    parts: Vec<Part<'p, 'a>>,
+    rows: Vec<RowRef>,
+    keys: Vec<u8>,
+    statements: Open<'c>,
+}
+
+/// The statements of a pass.
+struct Open<'c> {
+    insert: CachedStatement<'c>,
+    lookup: CachedStatement<'c>,
+    update: CachedStatement<'c>,
+    fill: CachedStatement<'c>,
+    supersede: CachedStatement<'c>,
+}
+
+/// A stored row compared with a new one.
+struct Found {
+    seq: i64,
+    /// Every value is the same.
+    equal: bool,
+    /// Every value that the new row has is the same.
+    equal_given: bool,
+    /// The stored row lies in the area of the change.
+    inside: bool,
+    day: Option<Day>,
+}
+
+impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
+    fn new(connection: &'c Connection, table: &'c Table, works: &'p mut [Work<'a>]) -> Step<Pass<'p, 'a, 'c>> {
+        let sql = &table.sql;
+        let statements = Open {
+            insert: connection.prepare_cached(&sql.insert)?,
+            lookup: connection.prepare_cached(&sql.lookup)?,
+            update: connection.prepare_cached(&sql.update)?,
+            fill: connection.prepare_cached(&sql.fill)?,
+            supersede: connection.prepare_cached(&sql.supersede)?,
+        };
+        let mut pass = Pass { connection, table, parts: Vec::new(), rows: Vec::new(), keys: Vec::new(), statements };
+        for work in works {
+            pass.add(work)?;
+        }
+        pass.sort()?;
+        Ok(pass)
+    }
+
+    fn add(&mut self, work: &'p mut Work<'a>) -> Step<()> {
+        let change = work.change;
+        let cells = self.table.cells(&change.batch)?;
+        let refused = refused_rows(self.table, &cells);
+        for (row, column) in &refused {
+            work.refused.push(inexact(self.table, &cells, *row, *column));
+        }
+        let part = self.parts.len() as u32;
+        let mut all_inside = true;
+        for row in 0..change.batch.num_rows() {
+            if !refused.is_empty() && refused.contains_key(&row) {
+                continue;
+            }
+            all_inside &= self.row_inside(&change.area, &cells, row);
+            let key = self.keys.len();
+            self.table.key.iter().for_each(|index| cells[*index].encode(row, &mut self.keys));
+            let prefix = prefix(&self.keys[key..]);
+            let key_len = (self.keys.len() - key) as u32;
+            self.rows.push(RowRef { prefix, key: key as u32, key_len, part, row: row as u32 });
+        }
+        if u32::try_from(self.keys.len()).is_err() {
+            let error = Error::invalid(format!("too many rows for one commit of {}", self.table.name()));
+            return Err(error.hint("commit fewer rows at a time").into());
+        }
+        let replaces = change.write == Write::Replace;
+        let stored = if replaces { Some(self.table.rows_stored(self.connection, &change.area)?) } else { None };
+        let empty = match stored {
+            Some(stored) => stored == 0,
+            None => !self.table.holds_rows(self.connection, &change.area)?,
+        };
+        let plain = empty && all_inside && self.table.key_names_area(&change.area);
+        self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false });
+        Ok(())
+    }
+
+    fn row_inside(&self, area: &Area, cells: &[Cells], row: usize) -> bool {
+        let security = self.table.security.and_then(|index| cells[index].text(row));
+        let day = self.table.time.and_then(|index| cells[index].day(row));
+        inside(self.table, area, security, day)
+    }
+
+    fn key(&self, row: &RowRef) -> &[u8] {
+        &self.keys[row.key as usize..(row.key + row.key_len) as usize]
+    }
+
+    /// Sorts by key; equal keys stay in the order of their changes.
+    fn sort(&mut self) -> Step<()> {
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.sort_unstable_by(|one, other| {
+            let order = one.prefix.cmp(&other.prefix);
+            order.then_with(|| self.key(one).cmp(self.key(other))).then(one.part.cmp(&other.part))
+        });
+        let twice = |pair: &[RowRef]| {
+            pair[0].prefix == pair[1].prefix && pair[0].part == pair[1].part && self.key(&pair[0]) == self.key(&pair[1])
+        };
+        if rows.windows(2).any(twice) {
+            return Err(Error::bug(format!("a batch for {} holds a key twice", self.table.name())).into());
+        }
+        self.rows = rows;
+        Ok(())
+    }
+
+    fn run(mut self, ranks: &mut Ranks, days: &mut Days) -> Step<()> {
+        for part in &mut self.parts {
+            part.guarded = ranks.better_than(self.connection, self.table.name(), part.work.change.rank)?;
+        }
+        for index in 0..self.rows.len() {
+            let row = self.rows[index];
+            let repeated = index > 0 && {
+                let before = &self.rows[index - 1];
+                before.prefix == row.prefix && self.key(before) == self.key(&row)
+            };
+            self.write_row(row, repeated, ranks, days)?;
+        }
+        self.withdraw(days)
+    }
+
+    fn write_row(&mut self, row: RowRef, repeated: bool, ranks: &mut Ranks, days: &mut Days) -> Step<()> {
+        let part = &mut self.parts[row.part as usize];
+        let at = row.row as usize;
+        let day = self.table.time.and_then(|index| part.cells[index].day(at));
+        if part.plain && !repeated {
+            days.add(day, 1);
+            return insert(&mut self.statements.insert, part, at);
+        }
+        let Some(found) = compare(&mut self.statements.lookup, self.table, part, at)? else {
+            days.add(day, 1);
+            return insert(&mut self.statements.insert, part, at);
+        };
+        part.matched += u64::from(found.inside);
+        let keeps_values = part.work.change.write == Write::Merge;
+        if found.equal || (keeps_values && found.equal_given) {
+            part.work.counts.unchanged += 1;
+            return Ok(());
+        }
+        let guard = match part.guarded {
+            true => self.guarded_columns(row, found.seq, ranks)?,
+            false => None,
+        };
+        let part = &mut self.parts[row.part as usize];
+        let changed = match &guard {
+            Some(guard) => fill(&mut self.statements, self.table, part, at, guard)?,
+            None => update(&mut self.statements, self.table, part, at)?,
+        };
+        if changed {
+            part.work.counts.updated += 1;
+            if day != found.day {
+                days.add(found.day, -1);
+                days.add(day, 1);
+            }
+        } else {
+            part.work.counts.unchanged += 1;
+        }
+        Ok(())
+    }
+
+    /// Which stored values a better source gave; `None` when it gave none.
+    fn guarded_columns(&self, row: RowRef, seq: i64, ranks: &mut Ranks) -> Step<Option<Vec<bool>>> {
+        let part = &self.parts[row.part as usize];
+        let key: Vec<Cell> = self.table.key.iter().map(|index| part.cells[*index].get(row.row as usize)).collect();
+        ranks.guarded_columns(self.connection, self.table, &key, seq, part.work.change.rank)
+    }
+
+    /// Rows of replaced areas that are not among the new ones become revisions.
+    fn withdraw(&mut self, days: &mut Days) -> Step<()> {
+        for index in 0..self.parts.len() {
+            let part = &self.parts[index];
+            if part.all_inside && part.stored.is_none_or(|stored| stored <= part.matched) || part.stored.is_none() {
+                continue;
+            }
+            let rows = self.rows.iter().filter(|row| row.part as usize == index).map(|row| row.row as usize);
+            let seq = part.work.counts.seq;
+            let gone =
+                withdraw::withdraw(self.connection, self.table, part.work.change, &part.cells, rows, seq, days)?;
+            self.parts[index].work.counts.withdrawn += gone;
+        }
+        Ok(())
+    }
+}
+
+fn prefix(key: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let len = key.len().min(16);
+    bytes[..len].copy_from_slice(&key[..len]);
+    u128::from_be_bytes(bytes)
+}
+
+fn inside(table: &Table, area: &Area, security: Option<&str>, day: Option<Day>) -> bool {
+    let security_fits = match &area.securities {
+        Securities::Some(codes) if table.security.is_some() => security.is_some_and(|code| codes.contains(code)),
+        _ => true,
+    };
+    let day_fits = table.time.is_none() || area.span.is_all() || day.is_some_and(|day| area.span.contains(day));
+    security_fits && day_fits
+}
+
+fn refused_rows(table: &Table, cells: &[Cells]) -> BTreeMap<usize, usize> {
+    let columns = (0..table.kinds.len()).flat_map(|index| cells[index].inexact_rows().into_iter().map(move |row| (row, index)));
+    columns.collect()
+}
+
+fn inexact(table: &Table, cells: &[Cells], row: usize, column: usize) -> Quarantined {
+    let columns = &table.dataset.columns;
+    let values = columns.iter().zip(cells).map(|(column, cells)| (column.name.clone(), cells.json(row)));
+    let name = &columns[column].name;
+    Quarantined {
+        rule: "exact_decimal".to_owned(),
+        reason: format!("{name} has more than 15 digits; declare the column with `digits` above 15 to keep it exactly"),
+        row: serde_json::Value::Object(values.collect()),
+    }
+}
+
+fn bind_row(statement: &mut CachedStatement, part: &Part, row: usize) -> Step<()> {
+    for (index, cells) in part.cells.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, cells.get(row))?;
+    }
+    Ok(statement.raw_bind_parameter(part.cells.len() + 1, part.work.counts.seq)?)
+}
+
+fn bind_key(statement: &mut CachedStatement, table: &Table, cells: &[Cells], row: usize) -> Step<()> {
+    for (at, index) in table.key.iter().enumerate() {
+        statement.raw_bind_parameter(at + 1, cells[*index].get(row))?;
+    }
+    Ok(())
+}
+
+fn insert(statement: &mut CachedStatement, part: &mut Part, row: usize) -> Step<()> {
+    bind_row(statement, part, row)?;
+    statement.raw_execute()?;
+    part.work.counts.inserted += 1;
+    Ok(())
+}
+
+/// The stored row with the key of this one, compared with it.
+fn compare(lookup: &mut CachedStatement, table: &Table, part: &Part, row: usize) -> Step<Option<Found>> {
+    bind_key(lookup, table, &part.cells, row)?;
+    let mut stored = lookup.raw_query();
+    let Some(stored) = stored.next()? else { return Ok(None) };
+    let (mut equal, mut equal_given) = (true, true);
+    for (index, cells) in part.cells.iter().enumerate() {
+        let cell = cells.get(row);
+        if stored.get_ref(index)? != cell.value() {
+            equal = false;
+            equal_given &= cell.is_null();
+        }
+    }
+    let text = |index: Option<usize>| index.map(|index| stored.get_ref(index)).transpose();
+    let day = match text(table.time)? {
+        Some(value) => value.as_str_or_null().ok().flatten().and_then(|text| day_from_text(text.as_bytes().get(..10)?)),
+        None => None,
+    };
+    let area = &part.work.change.area;
+    let inside = table.key_names_area(area) && part.all_inside || {
+        let security = text(table.security)?.and_then(|value| value.as_str_or_null().ok().flatten());
+        inside(table, area, security, day)
+    };
+    Ok(Some(Found { seq: stored.get(part.cells.len())?, equal, equal_given, inside, day }))
+}
+
+/// Keeps the old row as a revision and writes the new one.
+fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step<bool> {
+    supersede(&mut statements.supersede, table, part, row)?;
+    let statement = match part.work.change.write {
+        Write::Merge => &mut statements.fill,
+        Write::Replace | Write::Upsert => &mut statements.update,
+    };
+    bind_row(statement, part, row)?;
+    statement.raw_execute()?;
+    Ok(true)
+}
+
+/// Writes only what is given and not guarded. Whether that changed anything.
+fn fill(statements: &mut Open, table: &Table, part: &Part, row: usize, guard: &[bool]) -> Step<bool> {
+    if !differs_unguarded(&mut statements.lookup, table, part, row, guard)? {
+        return Ok(false);
+    }
+    supersede(&mut statements.supersede, table, part, row)?;
+    bind_row(&mut statements.fill, part, row)?;
+    for index in (0..guard.len()).filter(|index| guard[*index] && !table.key.contains(index)) {
+        statements.fill.raw_bind_parameter(index + 1, rusqlite::types::Null)?;
+    }
+    statements.fill.raw_execute()?;
+    Ok(true)
+}
+
+fn differs_unguarded(
+    lookup: &mut CachedStatement,
+    table: &Table,
+    part: &Part,
+    row: usize,
+    guard: &[bool],
+) -> Step<bool> {
+    bind_key(lookup, table, &part.cells, row)?;
+    let mut stored = lookup.raw_query();
+    let Some(stored) = stored.next()? else { return Ok(false) };
+    for index in (0..guard.len()).filter(|index| !guard[*index]) {
+        let cell = part.cells[index].get(row);
+        if !cell.is_null() && stored.get_ref(index)? != cell.value() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn supersede(statement: &mut CachedStatement, table: &Table, part: &Part, row: usize) -> Step<()> {
+    bind_key(statement, table, &part.cells, row)?;
+    statement.raw_bind_parameter(table.key.len() + 1, part.work.counts.seq)?;
+    statement.raw_execute()?;
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! Scans: a query as SQL with quoted names and bound values, its rows as Arrow batches.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder, TimestampSecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{Schema, SchemaRef};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::cells::{Kind, day_from_text};
+use super::fault::Step;
+use super::table::{Condition, Table, quoted};
+use crate::model::{Day, Error, Filter, Instant, Query, Result, Span, decimal};
+
+/// A query that fits its table.
+pub(super) struct Plan {
+    table: Arc<Table>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    pub(super) sql: String,
+    values: Vec<Value>,
+}
+
+impl Plan {
+    pub(super) fn new(table: Arc<Table>, query: &Query) -> Result<Plan> {
+        let dataset = &table.dataset;
+        let columns = match query.columns.is_empty() {
+            true => (0..dataset.columns.len()).collect(),
+            false => query.columns.iter().map(|name| column(&table, name)).collect::<Result<Vec<_>>>()?,
+        };
+        let mut condition = Condition::default();
+        for filter in &query.filters {
+            add_filter(&table, filter, &mut condition)?;
+        }
+        let names = columns.iter().map(|index| quoted(&dataset.columns[*index].name)).collect::<Vec<_>>();
+        let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
+        let mut sql = format!("select {names} from {}{}", quoted(&dataset.name), condition.clause());
+        sql.push_str(&format!(" order by {}", order(&table, query)?));
+        let mut values = condition.values;
+        if query.limit.is_some() || query.offset > 0 {
+            sql.push_str(" limit ? offset ?");
+            values.push(Value::Integer(query.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))));
+            values.push(Value::Integer(i64::try_from(query.offset).unwrap_or(i64::MAX)));
+        }
+        let schema = dataset.schema();
+        let fields = columns.iter().map(|index| schema.fields()[*index].clone()).collect::<Vec<_>>();
+        Ok(Plan { columns, schema: Arc::new(Schema::new(fields)), sql, values, table })
+    }
+
+    /// Runs the query and hands on batches of up to `batch_rows` until `send` no longer takes them.
+    pub(super) fn run(
+        &self,
+        connection: &Connection,
+        batch_rows: usize,
+        mut send: impl FnMut(RecordBatch) -> bool,
+    ) -> Step<()> {
+        let transaction = connection.unchecked_transaction()?;
+        let mut statement = transaction.prepare(&self.sql)?;
+        let mut rows = statement.query(params_from_iter(&self.values))?;
+        let mut batch = Building::new(self);
+        while let Some(row) = rows.next()? {
+            batch.append(row)?;
+            if batch.rows >= batch_rows && !send(batch.finish()?) {
+                return Ok(());
+            }
+        }
+        if batch.rows > 0 {
+            send(batch.finish()?);
+        }
+        Ok(())
+    }
+}
+
+fn column(table: &Table, name: &str) -> Result<usize> {
+    let missing = || {
+        let names = table.dataset.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+        Error::not_found(format!("{} has no column {name:?}", table.name())).hint(format!("its columns are {names}"))
+    };
+    table.dataset.column_index(name).ok_or_else(missing)
+}
+
+/// What the column is ordered and compared by. Decimals kept as text are compared by whole part and fraction.
+fn comparable(table: &Table, index: usize) -> Vec<String> {
+    let name = quoted(&table.dataset.columns[index].name);
+    match table.kinds[index] {
+        Kind::Exact { .. } => vec![format!("cast({name} as integer)"), fraction(&name)],
+        _ => vec![name],
+    }
+}
+
+fn fraction(text: &str) -> String {
+    format!("cast(iif({text} like '-%', '-0', '0') || substr({text}, instr({text} || '.', '.')) as real)")
+}
+
+fn order(table: &Table, query: &Query) -> Result<String> {
+    let mut terms = Vec::new();
+    let mut ordered = Vec::new();
+    for order in &query.order {
+        let index = column(table, &order.column)?;
+        let nulls = if table.key.contains(&index) { "" } else { " nulls last" };
+        let direction = if order.descending { " desc" } else { "" };
+        terms.extend(comparable(table, index).into_iter().map(|term| format!("{term}{direction}{nulls}")));
+        ordered.push(index);
+    }
+    // The key makes every order total, so that pages never overlap.
+    for index in table.key.iter().filter(|index| !ordered.contains(index)) {
+        terms.extend(comparable(table, *index));
+    }
+    Ok(terms.join(", "))
+}
+
+fn add_filter(table: &Table, filter: &Filter, condition: &mut Condition) -> Result<()> {
+    match filter {
+        Filter::In { column: name, values } => add_in(table, column(table, name)?, values, condition),
+        Filter::Between { column: name, from, to } => {
+            let index = column(table, name)?;
+            add_between(table, index, from.as_deref(), to.as_deref(), condition)
+        }
+    }
+}
+
+/// The most values that are compared one by one; SQLite takes 32,766 parameters.
+const VALUES_MAX: usize = 30_000;
+
+fn add_in(table: &Table, index: usize, values: &[String], condition: &mut Condition) -> Result<()> {
+    let name = quoted(&table.dataset.columns[index].name);
+    let bound = values.iter().map(|value| stored_value(table, index, value, Edge::First));
+    let bound = bound.collect::<Result<Vec<_>>>()?;
+    if let [value] = &bound[..] {
+        condition.and(&format!("{name} = ?"), [value.clone()]);
+    } else if bound.iter().all(|value| matches!(value, Value::Text(_))) {
+        let texts = bound.iter().filter_map(|value| if let Value::Text(text) = value { Some(text) } else { None });
+        let json = serde_json::json!(texts.collect::<Vec<_>>()).to_string();
+        condition.and(&format!("{name} in (select value from json_each(?))"), [Value::Text(json)]);
+    } else if bound.len() <= VALUES_MAX {
+        condition.and(&format!("{name} in ({})", vec!["?"; bound.len()].join(", ")), bound);
+    } else {
+        let error = Error::invalid(format!("more than {VALUES_MAX} values for column {name}"));
+        return Err(error.hint("ask in several parts"));
+    }
+    Ok(())
+}
+
+fn add_between(
+    table: &Table,
+    index: usize,
+    from: Option<&str>,
+    to: Option<&str>,
+    condition: &mut Condition,
+) -> Result<()> {
+    let name = quoted(&table.dataset.columns[index].name);
+    let first = from.map(|text| stored_value(table, index, text, Edge::First)).transpose()?;
+    let last = to.map(|text| stored_value(table, index, text, Edge::Last)).transpose()?;
+    if let Kind::Exact { .. } = table.kinds[index] {
+        let [whole, part] = [format!("cast({name} as integer)"), fraction(&name)];
+        let bound = format!("(cast(?1 as integer), {})", fraction("?1"));
+        for (value, sign) in [(first, ">="), (last, "<=")] {
+            let Some(value) = value else { continue };
+            // The bound is named once in a row value, so that it is one parameter.
+            let bound = bound.replace("?1", "bound");
+            let sql = format!("(select ({whole}, {part}) {sign} {bound} from (select ? as bound))");
+            condition.and(&sql, [value]);
+        }
+        return Ok(());
+    }
+    match (first, last) {
+        (Some(first), Some(last)) if first == last => condition.and(&format!("{name} = ?"), [first]),
+        (Some(first), Some(last)) => condition.and(&format!("{name} between ? and ?"), [first, last]),
+        (Some(first), None) => condition.and(&format!("{name} >= ?"), [first]),
+        (None, Some(last)) => condition.and(&format!("{name} <= ?"), [last]),
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// Which end of a day a date means in a column of instants.
+#[derive(Clone, Copy, PartialEq)]
+enum Edge {
+    First,
+    Last,
+}
+
+/// Canonical text as the column keeps it.
+fn stored_value(table: &Table, index: usize, text: &str, edge: Edge) -> Result<Value> {
+    let column = &table.dataset.columns[index];
+    let refused = |what: &str| {
+        Error::invalid(format!("a value for column {} is not {what}", column.name)).hint("see `tidegate datasets`")
+    };
+    Ok(match table.kinds[index] {
+        Kind::Text => Value::Text(text.to_owned()),
+        Kind::Date => Value::Text(Day::parse(text)?.to_string()),
+        Kind::Datetime => match (Day::parse(text), Instant::parse(text)) {
+            (Ok(day), _) => {
+                let (first, last) = table.bounds(index, Span::day(day));
+                Value::Text(if edge == Edge::First { first } else { last })
+            }
+            (_, Some(instant)) => Value::Text(Instant(instant.0 - instant.0.rem_euclid(1_000_000)).to_string()),
+            _ => return Err(refused("an instant")),
+        },
+        Kind::Integer => Value::Integer(text.parse().map_err(|_| refused("a whole number"))?),
+        Kind::Real { scale, .. } => {
+            let value = decimal::parse(text, scale, 0).ok_or_else(|| refused("a number"))?;
+            Value::Real(decimal::to_f64(value, scale))
+        }
+        Kind::Exact { scale } => {
+            let value = decimal::parse(text, scale, 0).ok_or_else(|| refused("a number"))?;
+            Value::Text(decimal::to_text(value, scale))
+        }
+        Kind::Float => Value::Real(text.parse().map_err(|_| refused("a number"))?),
+    })
+}
+
+/// A batch under construction.
+struct Building<'a> {
+    plan: &'a Plan,
+    columns: Vec<Builder>,
+    rows: usize,
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Date(Date32Builder),
+    Datetime(TimestampSecondBuilder),
+    Integer(Int64Builder),
+    Real(Decimal128Builder, f64),
+    Exact(Decimal128Builder, i8),
+    Float(Float64Builder),
+}
+
+impl<'a> Building<'a> {
+    fn new(plan: &'a Plan) -> Building<'a> {
+        let columns = plan.columns.iter().enumerate().map(|(at, index)| {
+            let data_type = plan.schema.field(at).data_type().clone();
+            match plan.table.kinds[*index] {
+                Kind::Text => Builder::Text(StringBuilder::new()),
+                Kind::Date => Builder::Date(Date32Builder::new()),
+                Kind::Datetime => Builder::Datetime(TimestampSecondBuilder::new().with_data_type(data_type)),
+                Kind::Integer => Builder::Integer(Int64Builder::new()),
+                Kind::Real { power, .. } => {
+                    Builder::Real(Decimal128Builder::new().with_data_type(data_type), power)
+                }
+                Kind::Exact { scale } => Builder::Exact(Decimal128Builder::new().with_data_type(data_type), scale),
+                Kind::Float => Builder::Float(Float64Builder::new()),
+            }
+        });
+        Building { columns: columns.collect(), rows: 0, plan }
+    }
+
+    fn append(&mut self, row: &Row) -> Step<()> {
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            if column.append(row.get_ref(index)?).is_none() {
+                let name = self.plan.schema.field(index).name();
+                let error = Error::storage(format!("column {name} of {} holds a foreign value", self.plan.table.name()));
+                return Err(error.hint("another program wrote it; sync the dataset again with --force").into());
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Step<RecordBatch> {
+        let arrays = self.columns.iter_mut().map(Builder::finish).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        self.rows = 0;
+        let batch = RecordBatch::try_new_with_options(self.plan.schema.clone(), arrays, &options);
+        Ok(batch.map_err(|error| {
+            let name = self.plan.table.name();
+            Error::storage(format!("rows of {name} do not fit the catalogue")).caused_by(error).hint(
+                "another program wrote them, or a column is no longer nullable; sync the dataset again with --force",
+            )
+        })?)
+    }
+}
+
+impl Builder {
+    /// `None` when the value is not of the column's type.
+    #[inline]
+    fn append(&mut self, value: ValueRef) -> Option<()> {
+        match (self, value) {
+            (Builder::Text(builder), ValueRef::Null) => builder.append_null(),
+            (Builder::Date(builder), ValueRef::Null) => builder.append_null(),
+            (Builder::Datetime(builder), ValueRef::Null) => builder.append_null(),
+            (Builder::Integer(builder), ValueRef::Null) => builder.append_null(),
+            (Builder::Real(builder, _) | Builder::Exact(builder, _), ValueRef::Null) => builder.append_null(),
+            (Builder::Float(builder), ValueRef::Null) => builder.append_null(),
+            (Builder::Real(builder, power), ValueRef::Real(value)) => builder.append_value(scaled(value * *power)),
+            (Builder::Float(builder), ValueRef::Real(value)) => builder.append_value(value),
+            (Builder::Integer(builder), ValueRef::Integer(value)) => builder.append_value(value),
+            (Builder::Text(builder), ValueRef::Text(text)) => builder.append_value(std::str::from_utf8(text).ok()?),
+            (Builder::Date(builder), ValueRef::Text(text)) => builder.append_value(day_from_text(text)?.0),
+            (Builder::Datetime(builder), ValueRef::Text(text)) => {
+                builder.append_value(Instant::parse(std::str::from_utf8(text).ok()?)?.0.div_euclid(1_000_000));
+            }
+            (Builder::Exact(builder, scale), ValueRef::Text(text)) => {
+                builder.append_value(decimal::parse(std::str::from_utf8(text).ok()?, *scale, 0)?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Builder::Text(builder) => Arc::new(builder.finish()),
+            Builder::Date(builder) => Arc::new(builder.finish()),
+            Builder::Datetime(builder) => Arc::new(builder.finish()),
+            Builder::Integer(builder) => Arc::new(builder.finish()),
+            Builder::Real(builder, _) | Builder::Exact(builder, _) => Arc::new(builder.finish()),
+            Builder::Float(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// The decimal that a double times its power stands for, as `decimal::from_f64` gives it.
+#[inline]
+fn scaled(product: f64) -> i128 {
+    const EXACT: f64 = (1i64 << 53) as f64;
+    if product.abs() <= EXACT { i128::from(product.round() as i64) } else { product.round() as i128 }
+}
