@@ -214,12 +214,6 @@ pub struct Tushare {
     /// The mirror answers 50101 unless one of these parameters is present.
     #[serde(default)]
     pub required: Vec<String>,
-    /// The column that the start and end parameters bound, where it is not the time column.
-    #[serde(default)]
-    pub range_column: Option<String>,
-    /// What the service assumes when a parameter is absent: parameter -> value.
-    #[serde(default)]
-    pub defaults: BTreeMap<String, String>,
 }
 
 /// The table's own limits for accounts from `points` on; absent means no limit of its own.
