@@ -31,6 +31,7 @@ pub struct Fence {
 pub enum Change {
     Rows(RowsChange),
     /// Creates (id 0) or rewrites a task. Creating one while the dataset has an open task is a conflict that names it.
+    /// The totals of an existing task are taken over only from its own worker, in a fenced commit.
     Task(Task),
     /// Takes a pending, paused or orphaned running task over: state running, fence raised by one.
     TakeTask {

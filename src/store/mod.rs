@@ -1,5 +1,6 @@
 //! Stores: rows, ledger and event log behind one seam.
 
+pub mod death;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -52,8 +53,23 @@ pub trait Store: Scan {
     /// Rows kept apart, newest first, at most `limit`: dataset, what is wrong, when.
     async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>>;
 
+    /// The right to run tasks on this store, held until it is dropped or the process ends. One process has it at a
+    /// time, because its quota gates must count every call; `Conflict` names the holder.
+    async fn run_exclusively(&self) -> Result<Running>;
+
     /// What the whole store holds, for people: path or address, size, rows by dataset.
     async fn summary(&self) -> Result<Summary>;
+}
+
+/// The right to run tasks; given back when dropped.
+pub struct Running {
+    _held: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Running {
+    pub fn new(held: Box<dyn std::any::Any + Send + Sync>) -> Running {
+        Running { _held: held }
+    }
 }
 
 /// A row of the quarantine.

@@ -146,9 +146,7 @@ impl<'a> Cells<'a> {
             Kind::Real { scale, power } => {
                 array.as_primitive_opt::<Decimal128Type>().map(|array| Cells::Real(array, scale, power))
             }
-            Kind::Exact { scale } => {
-                array.as_primitive_opt::<Decimal128Type>().map(|array| Cells::Exact(array, scale))
-            }
+            Kind::Exact { scale } => array.as_primitive_opt::<Decimal128Type>().map(|array| Cells::Exact(array, scale)),
             Kind::Float => array.as_primitive_opt::<Float64Type>().map(Cells::Float),
         };
         cells.ok_or_else(|| Error::bug(format!("a {} column holds {}", kind.name(), array.data_type())))
@@ -219,8 +217,8 @@ impl<'a> Cells<'a> {
         }
         let inexact = |row: &usize| {
             let value = array.value(*row);
-            let survives = value.unsigned_abs() <= 1 << 53
-                && decimal::from_f64(decimal::to_f64(value, *scale), *scale) == value;
+            let survives =
+                value.unsigned_abs() <= 1 << 53 && decimal::from_f64(decimal::to_f64(value, *scale), *scale) == value;
             array.is_valid(*row) && !survives
         };
         (0..array.len()).filter(inexact).collect()
@@ -298,7 +296,9 @@ pub(super) fn day_text(day: Day) -> [u8; 10] {
 pub(super) fn day_from_text(text: &[u8]) -> Option<Day> {
     let text: &[u8; 10] = text.try_into().ok()?;
     let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0i32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i32::from(byte - b'0')))
+        text[from..to]
+            .iter()
+            .try_fold(0i32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + i32::from(byte - b'0')))
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     if text[4] != b'-' || text[7] != b'-' || !(1..=12).contains(&month) || !(1..=31).contains(&day) || year == 0 {

@@ -13,14 +13,16 @@ use super::rows::{self, Work};
 use super::table::Table;
 use super::tasks;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Quarantined, Receipt, RowsChange, Task, TaskState,
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Quarantined, Receipt, RowsChange, Task, TaskState, Totals,
 };
+use crate::store::death;
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
 
 /// Applies `commit`; on any error nothing is changed.
 pub(super) fn commit(connection: &mut Connection, tables: &Tables, commit: &Commit) -> Step<Receipt> {
+    death::point();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let Some(fence) = commit.fence {
         tasks::check_fence(&transaction, fence)?;
@@ -28,10 +30,23 @@ pub(super) fn commit(connection: &mut Connection, tables: &Tables, commit: &Comm
     let receipt = {
         let mut writer = Writer::new(&transaction, tables, commit)?;
         let works = writer.write_rows()?;
+        death::point();
         writer.apply(works)?
     };
     transaction.commit()?;
     Ok(receipt)
+}
+
+/// What the rows of one change add to the totals of their task.
+fn rows_totals(counts: Counts) -> Totals {
+    Totals {
+        rows_inserted: counts.inserted,
+        rows_updated: counts.updated,
+        rows_unchanged: counts.unchanged,
+        rows_withdrawn: counts.withdrawn,
+        rows_quarantined: counts.quarantined,
+        ..Totals::default()
+    }
 }
 
 struct Writer<'a> {
@@ -96,10 +111,17 @@ impl<'a> Writer<'a> {
     /// Writes the ledger's part of every change, in their order.
     fn apply(&mut self, works: Vec<Work<'a>>) -> Step<Receipt> {
         let mut receipt = Receipt::default();
+        let mut progress = Totals::default();
         let mut works = works.into_iter();
         for change in &self.commit.changes {
             match change {
-                Change::Rows(_) => receipt.rows.extend(works.next().map(|work| self.settle(work)).transpose()?),
+                Change::Rows(_) => {
+                    let Some(work) = works.next() else { continue };
+                    let counts = self.settle(work)?;
+                    progress.add(&rows_totals(counts));
+                    receipt.rows.push(counts);
+                }
+                Change::Progress(totals) => progress.add(totals),
                 Change::Task(task) => receipt.tasks.push(self.store_task(task)?),
                 Change::TakeTask { task } => receipt.tasks.push(self.take_task(*task)?),
                 Change::Failure(failure) => self.store_failure(failure)?,
@@ -113,8 +135,20 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        self.progress(&progress)?;
         receipt.last_event = self.last_event as u64;
         Ok(receipt)
+    }
+
+    /// Adds to the totals of the task that this commit belongs to.
+    fn progress(&self, progress: &Totals) -> Step<()> {
+        match self.commit.fence {
+            Some(fence) if *progress != Totals::default() => tasks::add_totals(self.connection, fence.task, progress),
+            None if self.commit.changes.iter().any(|change| matches!(change, Change::Progress(_))) => {
+                Err(Error::bug("progress without a task").into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn event(&mut self, kind: EventType, dataset: Option<&str>, task: Option<i64>, data: &Value) -> Step<()> {
@@ -179,7 +213,8 @@ impl<'a> Writer<'a> {
             self.event(EventType::TaskCreated, Some(&task.dataset), Some(fence.task), &data)?;
             return Ok(fence);
         }
-        let before = tasks::rewrite_task(self.connection, task)?;
+        let by_worker = self.commit.fence.is_some_and(|fence| fence.task == task.id);
+        let before = tasks::rewrite_task(self.connection, task, by_worker)?;
         let kind = match task.state {
             state if state == before => None,
             TaskState::Pending => None,

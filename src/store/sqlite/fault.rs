@@ -43,9 +43,10 @@ impl Fault {
             Some(ErrorCode::DiskFull) => {
                 ("the disk is full", format!("free space on the disk that holds {file} and run again; nothing is lost"))
             }
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                ("the file or its folder cannot be written", format!("make {file} and its folder writable for this user"))
-            }
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => (
+                "the file or its folder cannot be written",
+                format!("make {file} and its folder writable for this user"),
+            ),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => (
                 "another program holds the store locked",
                 format!("close the other program that writes to {file}, or raise `store.busy_timeout_ms`"),
@@ -53,9 +54,10 @@ impl Fault {
             Some(ErrorCode::NotADatabase) => {
                 ("the file is not a database", "name another file, or restore it from a copy".to_owned())
             }
-            Some(ErrorCode::DatabaseCorrupt) => {
-                ("the file is damaged", format!("restore {file} from a copy; `sqlite3 {file} .recover` saves what is left"))
-            }
+            Some(ErrorCode::DatabaseCorrupt) => (
+                "the file is damaged",
+                format!("restore {file} from a copy; `sqlite3 {file} .recover` saves what is left"),
+            ),
             Some(ErrorCode::SystemIoFailure) => {
                 ("the file could not be read or written", format!("check the disk that holds {file}"))
             }

@@ -11,11 +11,8 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    name: "0001_ledger",
-    sql: include_str!("../../../migrations/sqlite/0001_ledger.sql"),
-}];
+const MIGRATIONS: [Migration; 1] =
+    [Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") }];
 
 /// `TIDE`: tells `file` and other programs whose database this is.
 const APPLICATION_ID: i64 = 0x5449_4445;

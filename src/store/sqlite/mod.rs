@@ -13,6 +13,7 @@ mod prepare;
 mod ranks;
 mod read;
 mod rows;
+mod running;
 mod scan;
 mod table;
 mod tasks;
@@ -31,7 +32,7 @@ use self::commit::Tables;
 use self::connection::Readers;
 use self::fault::Step;
 use self::table::Table;
-use super::{BatchStream, QuarantinedRow, Scan, Store, Summary};
+use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, Task,
 };
@@ -187,6 +188,10 @@ impl Store for SqliteStore {
         let dataset = dataset.map(str::to_owned);
         let work = move |connection: &Connection| read::quarantine(connection, dataset.as_deref(), limit);
         self.read("reading the quarantine", work).await
+    }
+
+    async fn run_exclusively(&self) -> Result<Running> {
+        self.blocking(|shared| running::lock(&shared.path).map(|file| Running::new(Box::new(file)))).await
     }
 
     async fn summary(&self) -> Result<Summary> {

@@ -294,8 +294,7 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             }
             let rows = self.rows.iter().filter(|row| row.part as usize == index).map(|row| row.row as usize);
             let seq = part.work.counts.seq;
-            let gone =
-                withdraw::withdraw(self.connection, self.table, part.work.change, &part.cells, rows, seq, days)?;
+            let gone = withdraw::withdraw(self.connection, self.table, part.work.change, &part.cells, rows, seq, days)?;
             self.parts[index].work.counts.withdrawn += gone;
         }
         Ok(())
@@ -319,7 +318,8 @@ fn inside(table: &Table, area: &Area, security: Option<&str>, day: Option<Day>) 
 }
 
 fn refused_rows(table: &Table, cells: &[Cells]) -> BTreeMap<usize, usize> {
-    let columns = (0..table.kinds.len()).flat_map(|index| cells[index].inexact_rows().into_iter().map(move |row| (row, index)));
+    let columns =
+        (0..table.kinds.len()).flat_map(|index| cells[index].inexact_rows().into_iter().map(move |row| (row, index)));
     columns.collect()
 }
 

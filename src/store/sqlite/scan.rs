@@ -239,9 +239,7 @@ impl<'a> Building<'a> {
                 Kind::Date => Builder::Date(Date32Builder::new()),
                 Kind::Datetime => Builder::Datetime(TimestampSecondBuilder::new().with_data_type(data_type)),
                 Kind::Integer => Builder::Integer(Int64Builder::new()),
-                Kind::Real { power, .. } => {
-                    Builder::Real(Decimal128Builder::new().with_data_type(data_type), power)
-                }
+                Kind::Real { power, .. } => Builder::Real(Decimal128Builder::new().with_data_type(data_type), power),
                 Kind::Exact { scale } => Builder::Exact(Decimal128Builder::new().with_data_type(data_type), scale),
                 Kind::Float => Builder::Float(Float64Builder::new()),
             }
@@ -253,7 +251,8 @@ impl<'a> Building<'a> {
         for (index, column) in self.columns.iter_mut().enumerate() {
             if column.append(row.get_ref(index)?).is_none() {
                 let name = self.plan.schema.field(index).name();
-                let error = Error::storage(format!("column {name} of {} holds a foreign value", self.plan.table.name()));
+                let error =
+                    Error::storage(format!("column {name} of {} holds a foreign value", self.plan.table.name()));
                 return Err(error.hint("another program wrote it; sync the dataset again with --force").into());
             }
         }

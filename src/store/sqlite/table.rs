@@ -103,9 +103,11 @@ impl Table {
     pub(super) fn cells<'a>(&self, batch: &'a RecordBatch) -> Result<Vec<Cells<'a>>> {
         let schema = batch.schema_ref();
         let fits = schema.fields().len() == self.dataset.columns.len()
-            && schema.fields().iter().zip(&self.dataset.columns).all(|(field, column)| {
-                field.name() == &column.name && field.data_type() == &column.data_type()
-            });
+            && schema
+                .fields()
+                .iter()
+                .zip(&self.dataset.columns)
+                .all(|(field, column)| field.name() == &column.name && field.data_type() == &column.data_type());
         if !fits {
             return Err(Error::bug(format!("a batch for {} does not have its columns", self.name())));
         }
@@ -166,7 +168,9 @@ impl Table {
         let by_day = self.time.is_some() && !span.is_all();
         let (from, to) = if by_day { (span.from, span.to) } else { (Day::MIN, Day::MAX) };
         let undated = if by_day { "" } else { " or day = ''" };
-        let sql = format!("select coalesce(sum(rows), 0) from _rows_by_day where dataset = ?1 and (day between ?2 and ?3{undated})");
+        let sql = format!(
+            "select coalesce(sum(rows), 0) from _rows_by_day where dataset = ?1 and (day between ?2 and ?3{undated})"
+        );
         let mut statement = connection.prepare_cached(&sql)?;
         let count: i64 = statement.query_row((self.name(), from.to_string(), to.to_string()), |row| row.get(0))?;
         Ok(count as u64)

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims::{read_area, read_instant, read_instant_option, securities_text, unreadable};
 use super::fault::Step;
-use crate::model::{Area, Day, Error, Failure, Fence, Instant, Outcome, Task, TaskId, TaskState};
+use crate::model::{Area, Day, Error, Failure, Fence, Instant, Outcome, Task, TaskId, TaskState, Totals};
 
 const TASK: &str =
     "id, dataset, request, state, outcome, fence, created_at, started_at, finished_at, totals, note from _task";
@@ -57,7 +57,8 @@ fn read_task(row: &Row) -> rusqlite::Result<Task> {
 /// Numbers and stores a new task; refused while the dataset has an open one.
 pub(super) fn create_task(connection: &Connection, task: &Task) -> Step<Fence> {
     let open = "select id from _task where dataset = ?1 and state in ('pending', 'running', 'paused')";
-    let open: Option<TaskId> = connection.prepare_cached(open)?.query_row([&task.dataset], |row| row.get(0)).optional()?;
+    let open: Option<TaskId> =
+        connection.prepare_cached(open)?.query_row([&task.dataset], |row| row.get(0)).optional()?;
     if let Some(open) = open {
         let error = Error::conflict(format!("dataset {} already has open task {open}", task.dataset));
         return Err(error.hint(format!("wait for it, or see `tidegate tasks` and `tidegate resume {open}`")).into());
@@ -80,8 +81,8 @@ pub(super) fn create_task(connection: &Connection, task: &Task) -> Step<Fence> {
 }
 
 /// Rewrites a task and returns the state that it had. Finished tasks stay as they are; so does one that another worker
-/// has taken over since it was read.
-pub(super) fn rewrite_task(connection: &Connection, new: &Task) -> Step<TaskState> {
+/// has taken over since it was read. Only its worker rewrites the totals: a reader's copy would undo progress.
+pub(super) fn rewrite_task(connection: &Connection, new: &Task, by_worker: bool) -> Step<TaskState> {
     let mut stored = open_task(connection, new.id)?;
     let before = stored.state;
     if stored.fence != new.fence {
@@ -91,8 +92,9 @@ pub(super) fn rewrite_task(connection: &Connection, new: &Task) -> Step<TaskStat
     if before != new.state {
         stored.become_state(new.state)?;
     }
-    let sql = "update _task set request = ?2, state = ?3, outcome = ?4, started_at = ?5, finished_at = ?6, totals = ?7, \
-               note = ?8 where id = ?1";
+    let totals = if by_worker { &new.totals } else { &stored.totals };
+    let sql = "update _task set request = ?2, state = ?3, outcome = ?4, started_at = ?5, finished_at = ?6, note = ?7, \
+               totals = ?8 where id = ?1";
     connection.prepare_cached(sql)?.execute((
         new.id,
         json(&new.request)?,
@@ -100,10 +102,20 @@ pub(super) fn rewrite_task(connection: &Connection, new: &Task) -> Step<TaskStat
         new.outcome.map(Outcome::name),
         new.started_at.map(|at| at.to_string()),
         new.finished_at.map(|at| at.to_string()),
-        json(&new.totals)?,
         &new.note,
+        json(totals)?,
     ))?;
     Ok(before)
+}
+
+pub(super) fn add_totals(connection: &Connection, id: TaskId, progress: &Totals) -> Step<()> {
+    let Some(mut stored) = task(connection, id)? else {
+        return Err(Error::not_found(format!("there is no task {id}")).hint("see `tidegate tasks`").into());
+    };
+    stored.totals.add(progress);
+    let sql = "update _task set totals = ?2 where id = ?1";
+    connection.prepare_cached(sql)?.execute((id, json(&stored.totals)?))?;
+    Ok(())
 }
 
 /// Makes the caller the only worker whose commits count.
@@ -170,8 +182,7 @@ fn read_failure(row: &Row) -> rusqlite::Result<Failure> {
 pub(super) fn unresolved(connection: &Connection, dataset: &str, area: &Area) -> Step<Option<i64>> {
     let sql = "select id from _failure where dataset = ?1 and security = ?2 and from_day = ?3 and to_day = ?4 \
                and resolved_at is null";
-    let parameters =
-        (dataset, securities_text(&area.securities), area.span.from.to_string(), area.span.to.to_string());
+    let parameters = (dataset, securities_text(&area.securities), area.span.from.to_string(), area.span.to.to_string());
     Ok(connection.prepare_cached(sql)?.query_row(parameters, |row| row.get(0)).optional()?)
 }
 
