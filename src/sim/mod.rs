@@ -1,1 +1,23 @@
-//! (in work)
+//! A synthetic A-share market, computed from a seed, and scripted faults: what the demo and the tests sync from.
+
+mod answer;
+mod bars;
+mod core;
+mod dice;
+mod distort;
+mod faults;
+mod fundamentals;
+mod holidays;
+mod market;
+mod names;
+mod rows;
+mod scope;
+mod securities;
+mod server;
+mod sessions;
+mod story;
+mod tables;
+
+pub use faults::{ApiCount, Fault, FaultScript, Rule, Served};
+pub use market::{Market, MarketOptions};
+pub use server::{Server, ServerOptions};
