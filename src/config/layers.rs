@@ -257,8 +257,8 @@ fn is_section(path: &str) -> bool {
 
 /// The known option or section with the most similar path.
 fn nearest(path: &str) -> Option<&'static str> {
-    let sections = RULES.iter().filter_map(|(known, _)| known.rsplit_once('.')).map(|(section, _)| section);
-    let known = RULES.iter().map(|(known, _)| *known).chain(sections);
+    let prefixes = |known: &'static str| known.match_indices('.').map(move |(at, _)| &known[..at]);
+    let known = RULES.iter().flat_map(|(known, _)| prefixes(known).chain([*known]));
     let last = |path: &str| path.rsplit('.').next().map(str::to_owned).unwrap_or_default();
     let likeness = |known: &str| {
         let whole = strsim::jaro_winkler(known, path);

@@ -99,10 +99,7 @@ fn a_mistake_is_told_with_its_place_and_its_remedy() {
             "[sources.tushare]\ntokn = \"geheim\"",
             "tidegate.toml:2: unknown option `sources.tushare.tokn` | did you mean `sources.tushare.token`?",
         ),
-        (
-            "\n[sorces.tushare]\nurl = \"\"",
-            "tidegate.toml:3: unknown option `sorces.tushare` | did you mean `sources.tushare`?",
-        ),
+        ("\n[sorces.tushare]\nurl = \"\"", "tidegate.toml:2: unknown option `sorces` | did you mean `sources`?"),
         ("concurrency = 3", "tidegate.toml:1: unknown option `concurrency` | did you mean `sync.concurrency`?"),
         (
             "sync.concurrency = \"four\"",

@@ -2,3 +2,5 @@
 
 mod catalogue;
 mod config;
+mod licences;
+mod tidy;

@@ -1,0 +1,59 @@
+# The tools that scripts/test needs: finds them, installs them where it may, says what is missing where it may not.
+# Sourced, not run.
+
+cache="${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}"
+
+# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3 and Python with virtual environments.
+need_tools() {
+    if ! command -v cargo >/dev/null; then
+        echo "scripts/test: Rust is missing; install it with rustup, then run this again" >&2
+        exit 1
+    fi
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        if ! command -v rustup >/dev/null || ! rustup component add rustfmt clippy >&2; then
+            echo "scripts/test: rustfmt or clippy is missing; run: rustup component add rustfmt clippy" >&2
+            exit 1
+        fi
+    fi
+    local packages=()
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    command -v sqlite3 >/dev/null || packages+=(sqlite3)
+    python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
+    if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
+}
+
+install_packages() {
+    if [[ "$(id -u)" -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        echo "scripts/test: missing: $*; install them (Debian: sudo apt-get install $*), then run this again" >&2
+        exit 1
+    fi
+    echo "== installing $*" >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >&2
+    apt-get install -qq -y --no-install-recommends "$@" >&2
+}
+
+# Prints the Python of a virtual environment with the packages of a requirements file; builds it when they changed.
+python_environment() {
+    local requirements="$1" key folder
+    key="$({ python3 --version; cat "$requirements"; } | cksum | cut -d' ' -f1)"
+    folder="$cache/python-$key"
+    if [[ ! -e "$folder/ready" ]]; then
+        echo "== preparing the official Python client in $folder" >&2
+        rm -rf "$folder"
+        mkdir -p "$cache"
+        python3 -m venv "$folder" >&2
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+        touch "$folder/ready"
+    fi
+    echo "$folder/bin/python"
+}
+
+# Checks advisories when their database can be reached; says so when it cannot.
+check_advisories() {
+    if cargo deny fetch db >/dev/null 2>&1; then
+        check "advisories (cargo deny)" cargo deny check advisories
+    else
+        echo "== advisories: not checked here, the advisory database is unreachable"
+    fi
+}
