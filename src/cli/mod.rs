@@ -1,1 +1,4 @@
 //! (in work)
+
+pub mod export;
+pub mod table;

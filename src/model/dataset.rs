@@ -376,6 +376,9 @@ pub fn unit_shift(from: &str, to: &str) -> Option<i8> {
         ("share_10k", "share") | ("CNY_10k", "CNY") => Some(4),
         ("CNY_1k", "CNY") => Some(3),
         ("CNY_1m", "CNY") => Some(6),
+        ("CNY_100m", "CNY") | ("share_100m", "share") => Some(8),
+        ("fraction", "percent") => Some(2),
+        ("percent", "fraction") => Some(-2),
         _ if from == to => Some(0),
         _ => None,
     }

@@ -2,9 +2,11 @@
 
 pub mod area;
 pub mod calendar;
+pub mod cell;
 pub mod change;
 pub mod claim;
 pub mod clock;
+pub mod code;
 pub mod dataset;
 pub mod day;
 pub mod decimal;

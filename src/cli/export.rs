@@ -1,0 +1,398 @@
+//! Rows to files: CSV, JSON, lines of JSON and Parquet, streamed to any writer.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::model::cell::Cells;
+use crate::model::dataset::ColumnType;
+use crate::model::{Column, Dataset, Error, Result, decimal};
+use crate::source::file::parquet::UNIT_KEY;
+
+/// Takes rows one batch after the other.
+pub trait RowWriter {
+    /// The batch has the columns that the writer was made for, in their order.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Writes what is still owed (ends of lists, footers) and flushes.
+    fn finish(self: Box<Self>) -> Result<()>;
+
+    /// Whether nobody reads any more (`tidegate show daily | head`): further rows need not be produced.
+    fn is_closed(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 4180 with a header; null is an empty cell.
+    Csv,
+    /// One array of objects.
+    Json,
+    /// One object a line.
+    Jsonl,
+    /// Compressed with zstd; decimals exact.
+    Parquet,
+}
+
+impl Format {
+    pub fn from_name(name: &str) -> Option<Format> {
+        match name {
+            "csv" => Some(Format::Csv),
+            "json" => Some(Format::Json),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            "parquet" => Some(Format::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// In whose units and forms values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExportUnits {
+    /// Shares, yuan, ISO dates.
+    #[default]
+    Canonical,
+    /// As Tushare sends them (lots, thousands of yuan, dates without dashes): for tools made for its files.
+    Tushare,
+}
+
+/// A writer of `columns` (none: all of the dataset) to `out`. The header is written even when no rows follow.
+pub fn writer(
+    format: Format,
+    dataset: &Dataset,
+    columns: &[String],
+    units: ExportUnits,
+    out: Box<dyn Write + Send>,
+) -> Result<Box<dyn RowWriter>> {
+    let out = Pipe { out, closed: false };
+    let columns = select(dataset, columns, units)?;
+    match (format, units) {
+        (Format::Csv, _) => Ok(Box::new(TextWriter::csv(columns, out)?)),
+        (Format::Json, _) => Ok(Box::new(TextWriter::json(columns, out, true)?)),
+        (Format::Jsonl, _) => Ok(Box::new(TextWriter::json(columns, out, false)?)),
+        (Format::Parquet, ExportUnits::Canonical) => Ok(Box::new(ParquetWriter::new(&columns, out)?)),
+        (Format::Parquet, ExportUnits::Tushare) => Err(Error::invalid("Parquet is written in shares and yuan only")
+            .hint("leave out --units, or choose --format csv")),
+    }
+}
+
+/// A column as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct OutputColumn {
+    column: Column,
+    /// Powers of ten by which numbers are divided.
+    shift: i8,
+    compact_dates: bool,
+}
+
+fn select(dataset: &Dataset, names: &[String], units: ExportUnits) -> Result<Vec<OutputColumn>> {
+    let is_tushare = units == ExportUnits::Tushare;
+    let chosen: Vec<&Column> = match names {
+        [] => dataset.columns.iter().filter(|column| column.derived.is_none() || !is_tushare).collect(),
+        names => names.iter().map(|name| find(dataset, name)).collect::<Result<_>>()?,
+    };
+    let output = |column: &Column| OutputColumn {
+        column: column.clone(),
+        shift: if is_tushare { column.tushare_shift().unwrap_or(0) } else { 0 },
+        compact_dates: is_tushare,
+    };
+    Ok(chosen.into_iter().map(output).collect())
+}
+
+fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Column> {
+    let names = || dataset.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+    dataset.column(name).ok_or_else(|| {
+        Error::not_found(format!("{} has no column {name:?}", dataset.name)).hint(format!("its columns are {}", names()))
+    })
+}
+
+/// An output whose reader may go away. From then on everything is accepted and dropped.
+struct Pipe {
+    out: Box<dyn Write + Send>,
+    closed: bool,
+}
+
+impl Pipe {
+    fn accept<T: Default>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(T::default())
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.closed {
+            let written = self.out.write(bytes);
+            let written = self.accept(written)?;
+            if !self.closed {
+                return Ok(written);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let flushed = self.out.flush();
+        self.accept(flushed)
+    }
+}
+
+/// A failure of the output, for any writer of rows.
+pub(super) fn cannot_write(cause: io::Error) -> Error {
+    let error = match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Error::storage("the output cannot be written: the disk is full").hint("free some space or write elsewhere")
+        }
+        ErrorKind::FileTooLarge => Error::storage("the output has grown too large for its disk").hint("write elsewhere"),
+        _ => Error::storage("the output cannot be written").hint("check the path, its permissions and the disk"),
+    };
+    error.caused_by(cause)
+}
+
+enum TextForm {
+    Csv,
+    Json { array: bool },
+}
+
+/// CSV and JSON: rows are collected in a buffer and written in large pieces.
+struct TextWriter {
+    columns: Vec<OutputColumn>,
+    form: TextForm,
+    buffer: Vec<u8>,
+    rows: u64,
+    out: Pipe,
+}
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+impl TextWriter {
+    fn csv(columns: Vec<OutputColumn>, out: Pipe) -> Result<TextWriter> {
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
+        for (at, output) in columns.iter().enumerate() {
+            if at > 0 {
+                buffer.push(b',');
+            }
+            quote_csv(&mut buffer, 0, &output.column.name, false);
+        }
+        buffer.push(b'\n');
+        Ok(TextWriter { columns, form: TextForm::Csv, buffer, rows: 0, out })
+    }
+
+    fn json(columns: Vec<OutputColumn>, out: Pipe, array: bool) -> Result<TextWriter> {
+        let buffer = if array { b"[".to_vec() } else { Vec::new() };
+        Ok(TextWriter { columns, form: TextForm::Json { array }, buffer, rows: 0, out })
+    }
+
+    fn write_buffer(&mut self) -> Result<()> {
+        self.out.write_all(&self.buffer).map_err(cannot_write)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn csv_row(&mut self, cells: &[Cells], row: usize) {
+        for (at, (cell, output)) in cells.iter().zip(&self.columns).enumerate() {
+            if at > 0 {
+                self.buffer.push(b',');
+            }
+            let from = self.buffer.len();
+            output.write(cell, row, &mut self.buffer);
+            if output.column.kind == ColumnType::Text && !cell.is_null(row) {
+                let text = String::from_utf8_lossy(&self.buffer[from..]).into_owned();
+                quote_csv(&mut self.buffer, from, &text, true);
+            }
+        }
+        self.buffer.push(b'\n');
+    }
+
+    fn json_row(&mut self, cells: &[Cells], row: usize, array: bool) {
+        match (array, self.rows) {
+            (true, 0) => self.buffer.push(b'\n'),
+            (true, _) => self.buffer.extend_from_slice(b",\n"),
+            (false, _) => {}
+        }
+        self.buffer.push(b'{');
+        for (at, (cell, output)) in cells.iter().zip(&self.columns).enumerate() {
+            if at > 0 {
+                self.buffer.push(b',');
+            }
+            write_json_text(&mut self.buffer, &output.column.name);
+            self.buffer.push(b':');
+            output.write_json(cell, row, &mut self.buffer);
+        }
+        self.buffer.push(b'}');
+        if !array {
+            self.buffer.push(b'\n');
+        }
+    }
+}
+
+impl RowWriter for TextWriter {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let cells = cells_of(batch, self.columns.len())?;
+        for row in 0..batch.num_rows() {
+            match self.form {
+                TextForm::Csv => self.csv_row(&cells, row),
+                TextForm::Json { array } => self.json_row(&cells, row, array),
+            }
+            self.rows += 1;
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.write_buffer()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        match self.form {
+            TextForm::Json { array: true } if self.rows == 0 => self.buffer.extend_from_slice(b"]\n"),
+            TextForm::Json { array: true } => self.buffer.extend_from_slice(b"\n]\n"),
+            _ => {}
+        }
+        self.write_buffer()?;
+        self.out.flush().map_err(cannot_write)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.out.closed
+    }
+}
+
+/// The columns of a batch, ready to be written.
+pub(super) fn cells_of(batch: &RecordBatch, columns: usize) -> Result<Vec<Cells<'_>>> {
+    if batch.num_columns() != columns {
+        let found = batch.num_columns();
+        return Err(Error::bug(format!("a batch of {found} columns was given to a writer of {columns}")));
+    }
+    batch.columns().iter().map(|column| Cells::of(column.as_ref())).collect()
+}
+
+impl OutputColumn {
+    pub(super) fn write(&self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
+        let from = out.len();
+        match self.column.kind {
+            ColumnType::Float if self.shift != 0 => write_shifted_float(cells, row, self.shift, out),
+            _ => cells.write(row, self.shift, out),
+        }
+        if self.compact_dates && self.column.kind == ColumnType::Date {
+            let compact: Vec<u8> = out[from..].iter().copied().filter(|byte| *byte != b'-').collect();
+            out.truncate(from);
+            out.extend_from_slice(&compact);
+        }
+    }
+
+    fn write_json(&self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
+        let from = out.len();
+        self.write(cells, row, out);
+        if cells.is_null(row) || (cells.is_number() && out.len() == from) {
+            out.truncate(from);
+            out.extend_from_slice(b"null");
+        } else if !cells.is_number() {
+            let text = String::from_utf8_lossy(&out[from..]).into_owned();
+            out.truncate(from);
+            write_json_text(out, &text);
+        }
+    }
+}
+
+/// Doubles are shifted as text, so that no digit is lost on the way.
+fn write_shifted_float(cells: &Cells, row: usize, shift: i8, out: &mut Vec<u8>) {
+    let mut text = Vec::new();
+    cells.write(row, 0, &mut text);
+    let value = String::from_utf8_lossy(&text).into_owned();
+    const SCALE: i8 = 12;
+    match decimal::parse(&value, SCALE, 0) {
+        Some(number) => decimal::write(out, number, SCALE, shift, false),
+        None => out.extend_from_slice(&text),
+    }
+}
+
+fn write_json_text(out: &mut Vec<u8>, text: &str) {
+    // Writing text into memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Replaces what stands in `out` from `from` on by `text` as a CSV cell. Text that a reader would take for a missing
+/// value, a number of another meaning or a border is put in quotes.
+fn quote_csv(out: &mut Vec<u8>, from: usize, text: &str, is_value: bool) {
+    out.truncate(from);
+    let nothing = ["nan", "none", "null", "nat", "<na>", "-", "--", "\\N", ""];
+    let is_missing_word = is_value && nothing.iter().any(|word| text.eq_ignore_ascii_case(word));
+    let has_border = text.contains([',', '"', '\n', '\r']) || text.trim() != text;
+    if !is_missing_word && !has_border {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    out.push(b'"');
+}
+
+struct ParquetWriter {
+    schema: Arc<Schema>,
+    writer: ArrowWriter<Pipe>,
+}
+
+/// Rows that are held before they are compressed and written.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+impl ParquetWriter {
+    fn new(columns: &[OutputColumn], out: Pipe) -> Result<ParquetWriter> {
+        let fields: Vec<Field> = columns.iter().map(|output| field_of(&output.column)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let level = ZstdLevel::try_new(3).map_err(cannot_encode)?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(format!("tidegate {}", env!("CARGO_PKG_VERSION")))
+            .build();
+        let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(cannot_encode)?;
+        Ok(ParquetWriter { schema, writer })
+    }
+}
+
+fn field_of(column: &Column) -> Field {
+    let metadata = [(UNIT_KEY.to_owned(), column.unit.clone()), ("description".to_owned(), column.meaning.clone())];
+    Field::new(&column.name, column.data_type(), true).with_metadata(metadata.into())
+}
+
+impl RowWriter for ParquetWriter {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())
+            .map_err(|cause| Error::bug("rows do not fit the columns of the output").caused_by(cause))?;
+        self.writer.write(&batch).map_err(cannot_encode)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.writer.finish().map_err(cannot_encode)?;
+        self.writer.inner_mut().flush().map_err(cannot_write)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.writer.inner().closed
+    }
+}
+
+/// Failures of the output come wrapped in the encoder's error.
+fn cannot_encode(error: parquet::errors::ParquetError) -> Error {
+    match error {
+        parquet::errors::ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(cause) => cannot_write(*cause),
+            Err(cause) => Error::bug("rows cannot be encoded as Parquet").caused_by(cause),
+        },
+        other => Error::bug("rows cannot be encoded as Parquet").caused_by(other),
+    }
+}
