@@ -1,4 +1,4 @@
-//! Dependencies against `deny.toml`: licences, banned crates, duplicates. See docs/decisions/0010-licences-and-advisories.md.
+//! Dependencies against `deny.toml`: licences, banned crates, duplicates. See docs/decisions/0004-licences-and-advisories.md.
 
 use std::collections::BTreeMap;
 use std::process::Command;
