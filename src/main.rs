@@ -1,1 +1,5 @@
-fn main() {}
+//! The thin binary around the library.
+
+fn main() -> std::process::ExitCode {
+    tidegate::app::main()
+}

@@ -14,6 +14,14 @@ pub fn markdown(catalog: &Catalog) -> String {
     out
 }
 
+/// The section of one table.
+pub fn dataset(dataset: &Dataset) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = section(&mut out, dataset);
+    out
+}
+
 fn page(out: &mut String, catalog: &Catalog) -> fmt::Result {
     let datasets = catalog.datasets();
     writeln!(out, "# Datasets\n")?;

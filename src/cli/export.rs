@@ -108,7 +108,8 @@ fn select(dataset: &Dataset, names: &[String], units: ExportUnits) -> Result<Vec
 fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Column> {
     let names = || dataset.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     dataset.column(name).ok_or_else(|| {
-        Error::not_found(format!("{} has no column {name:?}", dataset.name)).hint(format!("its columns are {}", names()))
+        Error::not_found(format!("{} has no column {name:?}", dataset.name))
+            .hint(format!("its columns are {}", names()))
     })
 }
 
@@ -157,7 +158,9 @@ pub(super) fn cannot_write(cause: io::Error) -> Error {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             Error::storage("the output cannot be written: the disk is full").hint("free some space or write elsewhere")
         }
-        ErrorKind::FileTooLarge => Error::storage("the output has grown too large for its disk").hint("write elsewhere"),
+        ErrorKind::FileTooLarge => {
+            Error::storage("the output has grown too large for its disk").hint("write elsewhere")
+        }
         _ => Error::storage("the output cannot be written").hint("check the path, its permissions and the disk"),
     };
     error.caused_by(cause)

@@ -190,8 +190,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{
-        Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-        TimestampSecondArray,
+        Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int64Array, StringArray,
+        TimestampMicrosecondArray, TimestampSecondArray,
     };
 
     use super::*;

@@ -49,11 +49,8 @@ pub fn bar(core: &Core, stock: &Stock, story: &Story, session: u32) -> Option<Ba
     let limits = story.limits(stock, session, pre_close, core);
     let mut dice = core.dice(Stream::Bar, u64::from(stock.number), u64::from(session));
     let at_limit = limits.is_some_and(|(down, up)| close == down || close == up);
-    let (open, high, low) = if at_limit && dice.chance(1, 6) {
-        (close, close, close)
-    } else {
-        spread(&mut dice, close, pre_close, limits)
-    };
+    let (open, high, low) =
+        if at_limit && dice.chance(1, 6) { (close, close, close) } else { spread(&mut dice, close, pre_close, limits) };
     let volume = volume(&mut dice, stock, story, session, (close - pre_close).abs() * 1000 / pre_close, high == low);
     let amount = amount(&mut dice, volume, low, high);
     Some(Bar { session, open, high, low, close, pre_close, volume, amount, limits })
@@ -62,7 +59,8 @@ pub fn bar(core: &Core, stock: &Stock, story: &Story, session: u32) -> Option<Ba
 fn spread(dice: &mut Dice, close: i64, pre_close: i64, limits: Option<(i64, i64)>) -> (i64, i64, i64) {
     let (down, up) = limits.unwrap_or((1, i64::MAX));
     let tenth = (pre_close / 1000).max(1);
-    let open = (pre_close + (close - pre_close) * dice.between(-2, 8) / 10 + dice.between(-4, 4) * tenth).clamp(down, up);
+    let open =
+        (pre_close + (close - pre_close) * dice.between(-2, 8) / 10 + dice.between(-4, 4) * tenth).clamp(down, up);
     let high = (open.max(close) + dice.between(0, 12) * tenth).min(up);
     let low = (open.min(close) - dice.between(0, 12) * tenth).max(down).max(1);
     (open.max(1), high, low.min(open).min(close))

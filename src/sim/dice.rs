@@ -100,9 +100,13 @@ mod tests {
         let draw = |seed, stream, a, b| Dice::new(seed, stream, a, b).next();
         let one = draw(1, Stream::Close, 2, 3);
         assert_eq!(one, draw(1, Stream::Close, 2, 3));
-        for other in
-            [draw(2, Stream::Close, 2, 3), draw(1, Stream::Bar, 2, 3), draw(1, Stream::Close, 3, 3), draw(1, Stream::Close, 2, 4), draw(1, Stream::Close, 3, 2)]
-        {
+        for other in [
+            draw(2, Stream::Close, 2, 3),
+            draw(1, Stream::Bar, 2, 3),
+            draw(1, Stream::Close, 3, 3),
+            draw(1, Stream::Close, 2, 4),
+            draw(1, Stream::Close, 3, 2),
+        ] {
             assert_ne!(one, other);
         }
     }

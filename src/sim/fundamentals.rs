@@ -296,24 +296,63 @@ pub fn balance_at(core: &Core, stock: &Stock, quarter: Quarter) -> Balance {
     let (equity_investments, fixed, construction) = (part(0, 60), part(100, 250), part(5, 60));
     let (intangible, goodwill, deferred_tax, other_long) = (part(10, 60), part(0, 40), part(2, 15), part(5, 30));
     let cash = cash_at(core, stock, quarter);
-    let assets_sum = cash + trading + notes + receivables + prepayments + other_receivables + inventories
-        + other_current + equity_investments + fixed + construction + intangible + goodwill + deferred_tax + other_long;
+    let assets_sum = cash
+        + trading
+        + notes
+        + receivables
+        + prepayments
+        + other_receivables
+        + inventories
+        + other_current
+        + equity_investments
+        + fixed
+        + construction
+        + intangible
+        + goodwill
+        + deferred_tax
+        + other_long;
     let equity = (assets_sum as f64 * character.equity) as i64;
     let debt = assets_sum - equity;
     let share = |permille: i64| (i128::from(debt) * i128::from(permille) / 1000) as i64;
     let (short_loans, payables, advances, payroll) = (share(180), share(300), share(70), share(30));
     let (taxes, long_loans, bonds, other_long_debt) = (share(25), share(150), share(60), share(45));
-    let other_payables = debt - short_loans - payables - advances - payroll - taxes - long_loans - bonds - other_long_debt;
+    let other_payables =
+        debt - short_loans - payables - advances - payroll - taxes - long_loans - bonds - other_long_debt;
     let minority = (equity as f64 * 0.03) as i64;
     let capital = shares_at(core, stock, quarter) * 100;
     let rest = equity - minority - capital;
     let (capital_reserve, surplus_reserve) = (rest / 100 * 45, rest / 100 * 8);
     let retained = rest - capital_reserve - surplus_reserve;
     Balance {
-        cash, trading, notes, receivables, prepayments, other_receivables, inventories, other_current,
-        equity_investments, fixed, construction, intangible, goodwill, deferred_tax, other_long, short_loans, payables,
-        advances, payroll, taxes, other_payables, long_loans, bonds, other_long_debt, capital, capital_reserve,
-        surplus_reserve, retained, minority,
+        cash,
+        trading,
+        notes,
+        receivables,
+        prepayments,
+        other_receivables,
+        inventories,
+        other_current,
+        equity_investments,
+        fixed,
+        construction,
+        intangible,
+        goodwill,
+        deferred_tax,
+        other_long,
+        short_loans,
+        payables,
+        advances,
+        payroll,
+        taxes,
+        other_payables,
+        long_loans,
+        bonds,
+        other_long_debt,
+        capital,
+        capital_reserve,
+        surplus_reserve,
+        retained,
+        minority,
     }
 }
 

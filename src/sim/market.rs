@@ -9,7 +9,9 @@ use futures::stream;
 
 use crate::catalog::Catalog;
 use crate::model::dataset::Points;
-use crate::model::{Area, Clock, Dataset, Day, Error, Instant, Order, Query, Result, SecurityList, Span, TradingCalendar};
+use crate::model::{
+    Area, Clock, Dataset, Day, Error, Instant, Order, Query, Result, SecurityList, Span, TradingCalendar,
+};
 use crate::store::{BatchStream, Scan};
 
 use super::answer::{filtered, needed, ordered, projected};

@@ -40,7 +40,8 @@ impl Rows {
     /// Builds the columns of `dataset` at the given positions.
     pub fn new(dataset: &Dataset, positions: &[usize]) -> Result<Rows> {
         let whole = dataset.schema();
-        let schema = whole.project(positions).map_err(|error| Error::bug("cannot project a schema").caused_by(error))?;
+        let schema =
+            whole.project(positions).map_err(|error| Error::bug("cannot project a schema").caused_by(error))?;
         let columns = positions.iter().map(|position| {
             let column = &dataset.columns[*position];
             let cells = match column.kind {
@@ -229,7 +230,8 @@ pub fn divide_rounded(value: i128, by: i128) -> i128 {
 /// `part / whole x times` at `scale`.
 pub fn ratio(part: i64, whole: i64, times: i64, scale: i8) -> Option<i64> {
     let power = 10i128.pow(scale.max(0) as u32);
-    let value = (whole != 0).then(|| divide_rounded(i128::from(part) * i128::from(times) * power, i128::from(whole)))?;
+    let value =
+        (whole != 0).then(|| divide_rounded(i128::from(part) * i128::from(times) * power, i128::from(whole)))?;
     i64::try_from(value).ok()
 }
 

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_embedded_calendar_is_the_real_one() {
-        let shared = std::env::var("TIDEGATE_SHARED").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into());
+        let shared =
+            std::env::var("TIDEGATE_SHARED").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into());
         let path = std::path::Path::new(&shared).join("data/calendar/xshg_sessions.csv");
         let Ok(text) = std::fs::read_to_string(&path) else {
             println!("skipped: no shared calendar");

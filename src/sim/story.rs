@@ -77,8 +77,17 @@ impl Story {
         let dividends = dividends(core, stock, &halts);
         let (special, names) = names(core, stock, first, end);
         let start = start(core, stock, first, listed);
-        let mut story =
-            Story { sessions: first..end, listed, closes: Vec::new(), start, steps: Vec::new(), halts, special, dividends, names };
+        let mut story = Story {
+            sessions: first..end,
+            listed,
+            closes: Vec::new(),
+            start,
+            steps: Vec::new(),
+            halts,
+            special,
+            dividends,
+            names,
+        };
         story.walk(core, stock);
         story
     }
@@ -111,7 +120,8 @@ impl Story {
         let (anchor, reference) = (stock.anchor_fen as f64, pre_close as f64);
         let pull = 0.02 * (anchor - reference) / (anchor + reference);
         let wanted = (reference * (1.0 + core.market_move(session) + own + pull)).round() as i64;
-        let (down, up) = self.limits(stock, session, pre_close, core).unwrap_or((pre_close * 64 / 100, pre_close * 144 / 100));
+        let (down, up) =
+            self.limits(stock, session, pre_close, core).unwrap_or((pre_close * 64 / 100, pre_close * 144 / 100));
         wanted.clamp(down, up).max(50)
     }
 
@@ -123,7 +133,8 @@ impl Story {
 
     fn limit_percent(&self, stock: &Stock, session: u32, core: &Core) -> Option<u8> {
         let age = session.saturating_sub(self.listed);
-        let since = |year, month, day| Day::new(year, month, day).is_some_and(|start| core.sessions.day(session) >= start);
+        let since =
+            |year, month, day| Day::new(year, month, day).is_some_and(|start| core.sessions.day(session) >= start);
         let (free_days, percent) = match stock.board {
             Board::Beijing => (1, 30),
             Board::Star => (5, 20),
@@ -212,8 +223,11 @@ fn start(core: &Core, stock: &Stock, first: u32, listed: u32) -> Step {
     let mut dice = core.dice(Stream::Start, u64::from(stock.number), 0);
     let years = i64::from(first.saturating_sub(listed) / 243);
     let pre_close_fen = stock.anchor_fen * dice.between(70, 130) / 100;
-    let (factor_micro, grown) =
-        if years == 0 { (1_000_000, 100) } else { (1_000_000 + years * dice.between(2_000, 160_000), 100 + years * dice.between(0, 12)) };
+    let (factor_micro, grown) = if years == 0 {
+        (1_000_000, 100)
+    } else {
+        (1_000_000 + years * dice.between(2_000, 160_000), 100 + years * dice.between(0, 12))
+    };
     let shares = stock.shares / 100 * grown;
     Step { session: u32::MAX, pre_close_fen, factor_micro, shares }
 }

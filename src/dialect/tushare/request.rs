@@ -78,12 +78,7 @@ pub fn params_for(table: &Tushare, cut: &Cut, area: &Area, part: Part) -> Result
 }
 
 /// Open ends are not sent.
-fn put_bounds(
-    put: &mut impl FnMut(&str, String) -> Option<Value>,
-    from: Option<&str>,
-    to: Option<&str>,
-    span: Span,
-) {
+fn put_bounds(put: &mut impl FnMut(&str, String) -> Option<Value>, from: Option<&str>, to: Option<&str>, span: Span) {
     if let Some(name) = from.filter(|_| span.from > Day::MIN) {
         put(name, span.from.compact());
     }
@@ -233,7 +228,8 @@ mod tests {
             let params = params_for(&table, &table.cuts[cut], &area, Part::default()).ok();
             let text = params.map(|params| {
                 let own = params.iter().filter(|(name, _)| !["is_new", "market", "tag"].contains(&name.as_str()));
-                let mut own: Vec<String> = own.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
+                let mut own: Vec<String> =
+                    own.map(|(name, value)| format!("{name}={}", value.as_str().unwrap())).collect();
                 own.sort();
                 own.join(" ")
             });

@@ -164,11 +164,9 @@ mod tests {
     fn a_day_ends_at_midnight_in_beijing() {
         let gate = Gate::new(vec![account("a", 5000)], true, true);
         let own = table("own", 5000, "per_day = 2");
-        for (time, expected) in [
-            ("23:58:00", Ok(())),
-            ("23:59:00", Ok(())),
-            ("23:59:59", Err(Refusal::PerDay { times: 2 })),
-        ] {
+        for (time, expected) in
+            [("23:58:00", Ok(())), ("23:59:00", Ok(())), ("23:59:59", Err(Refusal::PerDay { times: 2 }))]
+        {
             assert_eq!(gate.enter("a", &own, at(time)), expected, "{time}");
         }
         assert_eq!(gate.enter("a", &own, at("23:59:59").plus_seconds(1)), Ok(()));

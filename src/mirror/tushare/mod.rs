@@ -129,8 +129,12 @@ impl Mirror {
     /// `_vip`, which does not.
     fn table(&self, api_name: &str) -> Result<(Arc<Dataset>, Tushare), Refusal> {
         let find = |name: &str| {
-            let served = self.catalog.datasets().iter().filter_map(|dataset| Some((dataset, dataset.tushare.as_ref()?)));
-            served.into_iter().find(|(_, table)| table.api == name).map(|(dataset, table)| (dataset.clone(), table.clone()))
+            let served =
+                self.catalog.datasets().iter().filter_map(|dataset| Some((dataset, dataset.tushare.as_ref()?)));
+            served
+                .into_iter()
+                .find(|(_, table)| table.api == name)
+                .map(|(dataset, table)| (dataset.clone(), table.clone()))
         };
         let other = || {
             let (name, required) = match api_name.strip_suffix("_vip") {
@@ -174,12 +178,7 @@ impl Mirror {
     }
 }
 
-fn write_answer(
-    dataset: &Dataset,
-    question: &Question,
-    batches: &[RecordBatch],
-    request_id: &str,
-) -> Result<Vec<u8>> {
+fn write_answer(dataset: &Dataset, question: &Question, batches: &[RecordBatch], request_id: &str) -> Result<Vec<u8>> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     let has_more = rows > question.rows_max;
     if question.columns.is_empty() {

@@ -97,7 +97,9 @@ impl<'a> Meanings<'a> {
     /// period and the end of a range) is the end of a range only beside its beginning.
     fn bounds(&self, params: &Params, name: &str) -> bool {
         let single = self.equal.iter().any(|(own, _)| *own == name);
-        self.bounds.iter().any(|(from, to, _)| *from == name || (*to == name && (!single || params.get(from).is_some())))
+        self.bounds
+            .iter()
+            .any(|(from, to, _)| *from == name || (*to == name && (!single || params.get(from).is_some())))
     }
 }
 
@@ -135,8 +137,10 @@ fn canonical(dataset: &Dataset, column: &str, parameter: &str, value: &str) -> R
 /// A total order, so that pages do not overlap.
 fn order(dataset: &Dataset, filters: &[Filter]) -> Vec<Order> {
     let time = dataset.time.as_deref();
-    let one_moment = |filter: &Filter| matches!(filter, Filter::In { column, values }
-        if Some(column.as_str()) == time && values.len() == 1);
+    let one_moment = |filter: &Filter| {
+        matches!(filter, Filter::In { column, values }
+        if Some(column.as_str()) == time && values.len() == 1)
+    };
     let newest_first = time.filter(|_| !filters.iter().any(one_moment));
     let first = newest_first.map(|column| Order { column: column.to_string(), descending: true });
     let rest = dataset.key.iter().filter(|name| Some(name.as_str()) != newest_first);
@@ -244,7 +248,10 @@ mod tests {
             (r#""ts_code":"1.SZ","start_date":"20240101""#, Ok("tag=U ts_code=1.SZ ann_date:2024-01-01..")),
             (r#""ts_code":"1.SZ","unknown":"x","start_date":null"#, Ok("tag=U ts_code=1.SZ")),
             (r#""period":"yesterday""#, bad("period")),
-            (r#""start_date":"20240101""#, Err(Refusal::Required { parameters: "ts_code, period, end_date".to_string() })),
+            (
+                r#""start_date":"20240101""#,
+                Err(Refusal::Required { parameters: "ts_code, period, end_date".to_string() }),
+            ),
         ] {
             assert_eq!(filters_of(params), expected.map(str::to_string), "{params}");
         }
@@ -262,7 +269,8 @@ mod tests {
             (r#""offset":-1"#, bad("offset")),
             (r#""limit":"all""#, bad("limit")),
         ] {
-            let found = question(&format!(r#""ts_code":"1.SZ"{}{params}"#, if params.is_empty() { "" } else { "," }), "", 10);
+            let found =
+                question(&format!(r#""ts_code":"1.SZ"{}{params}"#, if params.is_empty() { "" } else { "," }), "", 10);
             let found = found.map(|question| (question.rows_max, question.query.offset));
             assert_eq!(found, expected, "{params}");
         }

@@ -224,7 +224,11 @@ impl Known {
 
     /// The same, unless a newer report came out since.
     pub(super) fn moved_to(self, core: &Core, stock: &Stock, day: Day) -> Known {
-        if latest_reported(core, stock, day) == self.quarter { Known { valid_on: day, ..self } } else { Known::on(core, stock, day) }
+        if latest_reported(core, stock, day) == self.quarter {
+            Known { valid_on: day, ..self }
+        } else {
+            Known::on(core, stock, day)
+        }
     }
 }
 
@@ -287,7 +291,8 @@ fn positive_ratio(rows: &mut Rows, name: &str, part: i64, whole: i64) {
 /// The volume of the five sessions before.
 fn usual_volume(core: &Core, stock: &Stock, story: &Story, session: u32) -> Option<i64> {
     let before = session.checked_sub(5)?.max(story.sessions.start)..session;
-    let volumes: Vec<i64> = before.filter_map(|session| bar(core, stock, story, session)).map(|bar| bar.volume).collect();
+    let volumes: Vec<i64> =
+        before.filter_map(|session| bar(core, stock, story, session)).map(|bar| bar.volume).collect();
     let count = volumes.len() as i64;
     (count > 0).then(|| volumes.iter().sum::<i64>() * 5 / count)
 }
@@ -335,7 +340,8 @@ impl Split {
         for (size, share) in shares.into_iter().enumerate() {
             split.volume[size] = bar.volume / 1000 * share / 100 * 100;
             split.amount[size] =
-                (i128::from(bar.amount) * i128::from(split.volume[size]) / i128::from(bar.volume.max(1))) as i64 / 100 * 100;
+                (i128::from(bar.amount) * i128::from(split.volume[size]) / i128::from(bar.volume.max(1))) as i64 / 100
+                    * 100;
         }
         split.volume[0] = bar.volume - split.volume.iter().sum::<i64>();
         split.amount[0] = bar.amount - split.amount.iter().sum::<i64>();

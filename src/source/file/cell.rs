@@ -120,7 +120,8 @@ pub fn day(text: &str) -> Result<Day, &'static str> {
     if let Some(day) = plain_day(text) {
         return Ok(day);
     }
-    if let Some(day) = text.split_once('.').filter(|(_, zeros)| is_zeros(zeros)).and_then(|(whole, _)| plain_day(whole)) {
+    if let Some(day) = text.split_once('.').filter(|(_, zeros)| is_zeros(zeros)).and_then(|(whole, _)| plain_day(whole))
+    {
         return Ok(day);
     }
     if let Some((head, tail)) = compact_time(text) {
@@ -259,7 +260,8 @@ mod tests {
         ] {
             assert_eq!(day(text).map(|day| day.to_string()), Ok("2024-01-02".to_owned()), "{text}");
         }
-        for text in ["", "2024", "2024-13-01", "20240230", "2024-1-2-3", "24-01-02", "x", "2024-01-02 25:00", "１２"] {
+        for text in ["", "2024", "2024-13-01", "20240230", "2024-1-2-3", "24-01-02", "x", "2024-01-02 25:00", "１２"]
+        {
             assert_eq!(day(text), Err("not a date"), "{text}");
         }
         for text in ["2025-10-09 10:30", "2025-10-09 15:00:00", "202510091030", "2024-01-02T03:00:00Z"] {

@@ -60,9 +60,8 @@ fn parse_entry(option: &str, dataset: &Dataset) -> Result<MappingEntry> {
 
 fn unknown_column(dataset: &Dataset, column: &str) -> Error {
     let columns = || dataset.columns.iter().filter(|known| known.derived.is_none());
-    let nearest = columns().max_by(|a, b| {
-        strsim::jaro_winkler(&a.name, column).total_cmp(&strsim::jaro_winkler(&b.name, column))
-    });
+    let nearest = columns()
+        .max_by(|a, b| strsim::jaro_winkler(&a.name, column).total_cmp(&strsim::jaro_winkler(&b.name, column)));
     let error = Error::not_found(format!("{} has no column {column:?}", dataset.name));
     match nearest {
         Some(nearest) => error.hint(format!("did you mean {:?}?", nearest.name)),
@@ -249,8 +248,11 @@ fn shift_of(context: &Context, column: &Column, cell: &str, implied: Option<&'st
     };
     unit_shift(unit, &column.unit).ok_or_else(|| {
         let names = format!("column {:?} holds {unit}, but {} is kept in {}", cell.trim(), column.name, column.unit);
-        Error::invalid(format!("{}: {names}", context.file))
-            .hint(format!("name the unit with --map \"{}={}:unit\"", cell.trim(), column.name))
+        Error::invalid(format!("{}: {names}", context.file)).hint(format!(
+            "name the unit with --map \"{}={}:unit\"",
+            cell.trim(),
+            column.name
+        ))
     })
 }
 

@@ -43,7 +43,8 @@ pub fn open(path: &Path) -> Result<Content> {
 }
 
 fn classify(head: &[u8], reader: Box<dyn Read>) -> Result<Content> {
-    let other = |what: &str, hint: &str| Err(Error::invalid(format!("{what} cannot be imported")).hint(hint.to_owned()));
+    let other =
+        |what: &str, hint: &str| Err(Error::invalid(format!("{what} cannot be imported")).hint(hint.to_owned()));
     if tar::is_tar(head) {
         return Ok(Content::Archive(reader));
     }
@@ -82,7 +83,8 @@ fn peek<R: Read>(mut reader: R) -> Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R
 pub fn is_table_name(name: &str) -> bool {
     let base = name.rsplit('/').next().unwrap_or(name);
     let base = base.to_ascii_lowercase();
-    !base.starts_with('.') && [".csv", ".tsv", ".txt", ".csv.gz", ".txt.gz", ".tsv.gz"].iter().any(|end| base.ends_with(end))
+    !base.starts_with('.')
+        && [".csv", ".tsv", ".txt", ".csv.gz", ".txt.gz", ".tsv.gz"].iter().any(|end| base.ends_with(end))
 }
 
 /// A member of an archive as text, through gzip.

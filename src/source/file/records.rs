@@ -249,7 +249,9 @@ fn read_line(input: &mut impl BufRead, bytes_max: usize) -> Result<Line> {
     if line.last() == Some(&b'\r') {
         line.pop();
     }
-    Ok(Line::Text(String::from_utf8(line).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())))
+    Ok(Line::Text(
+        String::from_utf8(line).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    ))
 }
 
 #[cfg(test)]

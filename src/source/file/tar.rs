@@ -12,7 +12,10 @@ pub fn is_tar(head: &[u8]) -> bool {
 }
 
 /// Calls `visit` for every plain file of the archive with its name and its bytes.
-pub fn for_each<R: Read>(archive: R, mut visit: impl FnMut(&str, &mut dyn Read) -> crate::model::Result<()>) -> crate::model::Result<()> {
+pub fn for_each<R: Read>(
+    archive: R,
+    mut visit: impl FnMut(&str, &mut dyn Read) -> crate::model::Result<()>,
+) -> crate::model::Result<()> {
     let mut archive = archive;
     let mut long_name = None;
     while let Some(header) = next_header(&mut archive).map_err(super::open::broken)? {
@@ -52,7 +55,8 @@ fn next_header(archive: &mut impl Read) -> Result<Option<Header>> {
         return Ok(None);
     }
     let damaged = || Error::new(ErrorKind::InvalidData, "the archive has a damaged header");
-    let sum: u64 = block.iter().enumerate().map(|(at, byte)| u64::from(if (148..156).contains(&at) { b' ' } else { *byte })).sum();
+    let sum: u64 =
+        block.iter().enumerate().map(|(at, byte)| u64::from(if (148..156).contains(&at) { b' ' } else { *byte })).sum();
     if octal(&block[148..156]) != Some(sum) {
         return Err(damaged());
     }

@@ -35,6 +35,8 @@ pub struct TushareOptions {
     pub body_bytes_max: usize,
     /// The most rows that one answer may hold.
     pub rows_max: usize,
+    /// Calls per minute and API; `None`: what the points allow.
+    pub per_minute: Option<u32>,
     /// Rows asked for at a time; `None`: what the catalogue says that the service sends at most.
     pub page_rows: Option<u32>,
     /// Accept compressed answers.
@@ -52,6 +54,7 @@ impl Default for TushareOptions {
             connect_timeout: Duration::from_secs(10),
             body_bytes_max: 256 << 20,
             rows_max: Limits::default().rows_max,
+            per_minute: None,
             page_rows: None,
             gzip: true,
         }
@@ -162,7 +165,7 @@ impl Source for TushareSource {
             row_cap: self.page_rows(table),
             offset_max: Some(refusal::OFFSET_MAX),
             calls_per_slice: request::facet_count(table),
-            per_minute: Some(allowed.per_minute),
+            per_minute: Some(self.options.per_minute.unwrap_or(allowed.per_minute)),
             per_day: allowed.per_day,
         })
     }

@@ -1,0 +1,219 @@
+//! `tidegate show` and `tidegate export`: rows of a table, chosen and ordered.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use futures::TryStreamExt;
+
+use super::context::Context;
+use super::export::{ExportUnits, Format, RowWriter, writer};
+use super::selection::{day_text, securities};
+use super::table::{self, TableOptions};
+use crate::engine::knowledge;
+use crate::model::{Dataset, Error, Filter, Order, Query, Result, Securities};
+
+/// Which rows and columns.
+#[derive(Debug, clap::Args)]
+struct Rows {
+    /// A table of the catalogue
+    dataset: String,
+    /// Only these securities
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    codes: Vec<String>,
+    /// First day
+    #[arg(long, value_name = "DAY")]
+    from: Option<String>,
+    /// Last day
+    #[arg(long, value_name = "DAY")]
+    to: Option<String>,
+    /// Column equals one of the values: --where list_status=L,P
+    #[arg(long = "where", value_name = "COLUMN=VALUES")]
+    filters: Vec<String>,
+    /// Columns to print, in this order
+    #[arg(long, value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Columns to order by; a leading - is descending
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    order: Vec<String>,
+    /// Rows at most
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Rows to skip
+    #[arg(long, default_value_t = 0)]
+    offset: u64,
+    /// Volumes and amounts as Tushare sends them, so that its tools can read the file
+    #[arg(long)]
+    tushare_units: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate show daily --codes 600519.SH --from 2024-01-01 --limit 10
+  tidegate show stock_basic --where list_status=D --columns ts_code,name,delist_date
+  tidegate show daily --from 2024-01-02 --to 2024-01-02 --order=-pct_chg --limit 20
+  tidegate show daily --codes 600519.SH --format csv > 600519.csv")]
+pub struct Args {
+    #[command(flatten)]
+    rows: Rows,
+    /// table, csv, json (an array), jsonl (an object a line) or parquet
+    #[arg(long, default_value = "table")]
+    format: String,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate export daily --out daily.parquet
+  tidegate export daily --from 2024-01-01 --out 2024.csv --tushare-units")]
+pub struct ExportArgs {
+    #[command(flatten)]
+    rows: Rows,
+    /// The file; it appears only when it is complete
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// csv, json, jsonl or parquet [default: by the file's ending]
+    #[arg(long)]
+    format: Option<String>,
+}
+
+impl Rows {
+    fn query(&self, dataset: &Dataset, known: &crate::model::SecurityList) -> Result<Query> {
+        let mut query = Query { limit: self.limit, offset: self.offset, ..Query::all(&dataset.name) };
+        if let Securities::Some(codes) = securities(&self.codes, known)? {
+            let column = dataset.security.clone().ok_or_else(|| no_column(dataset, "--codes", "securities"))?;
+            query.filters.push(Filter::In { column, values: codes.iter().map(|code| code.to_string()).collect() });
+        }
+        let (from, to) = (day_text(self.from.as_deref(), "--from")?, day_text(self.to.as_deref(), "--to")?);
+        if from.is_some() || to.is_some() {
+            let column = dataset.time.clone().ok_or_else(|| no_column(dataset, "--from and --to", "days"))?;
+            query.filters.push(Filter::Between { column, from, to });
+        }
+        for filter in &self.filters {
+            query.filters.push(equals(dataset, filter)?);
+        }
+        query.columns = self.columns.iter().map(|name| known_column(dataset, name)).collect::<Result<_>>()?;
+        query.order = self.order.iter().map(|name| order(dataset, name)).collect::<Result<_>>()?;
+        Ok(query)
+    }
+}
+
+fn no_column(dataset: &Dataset, option: &str, what: &str) -> Error {
+    let message = format!("{} is not kept by {what}, so {option} cannot choose from it", dataset.name);
+    Error::invalid(message).hint("choose with --where COLUMN=VALUE")
+}
+
+fn known_column(dataset: &Dataset, name: &str) -> Result<String> {
+    let found = dataset.column(name).map(|column| column.name.clone());
+    found.ok_or_else(|| {
+        let error = Error::not_found(format!("{} has no column {name:?}", dataset.name));
+        let closest = dataset
+            .columns
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
+        let near = closest.map(|column| format!("did you mean {}? ", column.name)).unwrap_or_default();
+        error.hint(format!("{near}`tidegate datasets {}` lists them", dataset.name))
+    })
+}
+
+fn equals(dataset: &Dataset, filter: &str) -> Result<Filter> {
+    let Some((column, values)) = filter.split_once('=') else {
+        return Err(Error::invalid(format!("--where {filter} has no =")).hint("write --where COLUMN=VALUE"));
+    };
+    let column = known_column(dataset, column.trim())?;
+    Ok(Filter::In { column, values: values.split(',').map(|value| value.trim().to_string()).collect() })
+}
+
+fn order(dataset: &Dataset, name: &str) -> Result<Order> {
+    let descending = name.starts_with('-');
+    Ok(Order { column: known_column(dataset, name.trim_start_matches('-'))?, descending })
+}
+
+pub async fn run(context: &Context, args: Args) -> Result<u8> {
+    let format = if context.json { "json" } else { &args.format };
+    let stdout = Box::new(std::io::BufWriter::new(std::io::stdout()));
+    if format == "table" {
+        write(context, &args.rows, Output::Table, stdout).await?;
+    } else {
+        write(context, &args.rows, Output::Rows(format_named(format)?), stdout).await?;
+    }
+    Ok(0)
+}
+
+pub async fn export(context: &Context, args: ExportArgs) -> Result<u8> {
+    let format = match &args.format {
+        Some(name) => format_named(name)?,
+        None => format_of(&args.out)?,
+    };
+    let partial = args.out.with_extension("partial");
+    let file = std::fs::File::create(&partial).map_err(|error| cannot_create(&args.out, error))?;
+    let written = write(context, &args.rows, Output::Rows(format), Box::new(std::io::BufWriter::new(file))).await;
+    let rows = match written {
+        Ok(rows) => rows,
+        Err(error) => {
+            let _ = std::fs::remove_file(&partial);
+            return Err(error);
+        }
+    };
+    std::fs::rename(&partial, &args.out).map_err(|error| cannot_create(&args.out, error))?;
+    eprintln!("wrote {} rows to {}", super::list::grouped(rows), args.out.display());
+    Ok(0)
+}
+
+fn cannot_create(path: &Path, error: std::io::Error) -> Error {
+    let message = format!("writing {} failed: {error}", path.display());
+    Error::storage(message).caused_by(error).hint("choose a folder that exists, has space and may be written to")
+}
+
+fn format_named(name: &str) -> Result<Format> {
+    let unknown = || Error::invalid(format!("there is no format {name:?}")).hint("write csv, json, jsonl or parquet");
+    Format::from_name(name).ok_or_else(unknown)
+}
+
+fn format_of(path: &Path) -> Result<Format> {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    Format::from_name(ending).ok_or_else(|| {
+        let error = Error::invalid(format!("the ending of {} names no format", path.display()));
+        error.hint("add --format csv, json, jsonl or parquet")
+    })
+}
+
+enum Output {
+    Table,
+    Rows(Format),
+}
+
+/// Streams the rows; returns how many.
+async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Write + Send>) -> Result<u64> {
+    let dataset = context.catalog.get(&rows.dataset)?.clone();
+    let store = context.store().await?;
+    let known = knowledge::read(&*store).await?.securities;
+    let query = rows.query(&dataset, &known)?;
+    let units = if rows.tushare_units { ExportUnits::Tushare } else { ExportUnits::Canonical };
+    let mut writer: Box<dyn RowWriter> = match output {
+        Output::Table => table::writer(&shown_columns(&dataset, &query), table_options(), out),
+        Output::Rows(format) => writer(format, &dataset, &query.columns, units, out)?,
+    };
+    let mut batches = store.scan(&query).await?;
+    let mut written = 0;
+    while let Some(batch) = batches.try_next().await? {
+        written += batch.num_rows() as u64;
+        writer.write(&batch)?;
+        if writer.is_closed() {
+            break;
+        }
+    }
+    writer.finish()?;
+    Ok(written)
+}
+
+fn shown_columns(dataset: &Dataset, query: &Query) -> Vec<String> {
+    match query.columns.is_empty() {
+        true => dataset.columns.iter().map(|column| column.name.clone()).collect(),
+        false => query.columns.clone(),
+    }
+}
+
+/// On a terminal a table is as wide as the window.
+fn table_options() -> TableOptions {
+    let width = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    TableOptions { width_max: width, ..TableOptions::default() }
+}

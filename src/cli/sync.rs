@@ -1,0 +1,181 @@
+//! `tidegate sync`: fetches what is missing, shows how it goes and says what came of it.
+
+use serde_json::{Value, json};
+
+use super::context::{Context, print};
+use super::list::{List, duration, grouped};
+use super::progress::{Display, stop_on_signal};
+use super::selection::Selection;
+use crate::engine::together::Synced;
+use crate::engine::{Engine, knowledge};
+use crate::model::{Error, ErrorKind, Outcome, Result, Task, TaskState, task::Request};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate sync daily daily_basic adj_factor --from 2024-01-01
+  tidegate sync daily --codes 600519.SH,000001.SZ
+  tidegate sync --all
+  tidegate sync daily --from 2024-03-05 --to 2024-03-05 --force
+
+Running the same command again goes on where the last run stopped; Ctrl-C pauses.")]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+pub async fn run(context: &Context, args: Args) -> Result<u8> {
+    let store = context.store().await?;
+    let engine = context.engine(store.clone())?;
+    let known = knowledge::read(&*store).await?.securities;
+    let requests = args.selection.requests(context, &known)?;
+    let _running = match store.run_exclusively().await {
+        Ok(running) => running,
+        Err(error) if error.kind() == ErrorKind::Conflict => return join(context, &engine, requests, error).await,
+        Err(error) => return Err(error),
+    };
+    sync(context, &engine, requests).await
+}
+
+/// Syncs, shows progress and prints the totals.
+pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>) -> Result<u8> {
+    let stop = stop_on_signal();
+    let display = Display::new(context);
+    let synced = engine.sync(requests, &stop, &|dataset, progress| display.follow(dataset, progress)).await;
+    display.close().await;
+    report(context, &synced?)
+}
+
+/// Another process works on this store: the same request waits for its end, any other is refused.
+async fn join(context: &Context, engine: &Engine, requests: Vec<(String, Request)>, held: Error) -> Result<u8> {
+    let mut joined = Vec::new();
+    for (dataset, request) in requests {
+        let Some(open) = engine.open_task(&dataset).await? else { return Err(held) };
+        if open.request != request {
+            let message = format!("dataset {dataset} already has open task {} ({})", open.id, open.state.name());
+            return Err(Error::conflict(message).hint("wait for it, or pause it: `tidegate tasks`"));
+        }
+        joined.push(open);
+    }
+    let stop = stop_on_signal();
+    let mut synced = Vec::new();
+    for task in joined {
+        eprintln!("{:16} joined task {}, which another process is running", task.dataset, task.id);
+        let task = follow_to_end(engine, task, &stop).await?;
+        synced.push(Synced { dataset: task.dataset.clone(), task: Some(task), error: None });
+    }
+    report(context, &synced)
+}
+
+async fn follow_to_end(engine: &Engine, task: Task, stop: &crate::engine::Stop) -> Result<Task> {
+    let mut task = task;
+    while matches!(task.state, TaskState::Pending | TaskState::Running) {
+        if !stop.sleep(std::time::Duration::from_millis(500)).await {
+            return Err(Error::new(ErrorKind::Interrupted, "stopped waiting; the other process goes on"));
+        }
+        task = engine.task(task.id).await?;
+    }
+    Ok(task)
+}
+
+/// Prints what came of each dataset. The exit code is that of the worst.
+pub fn report(context: &Context, synced: &[Synced]) -> Result<u8> {
+    if context.json {
+        context.print_json(&synced.iter().map(as_json).collect())?;
+    } else {
+        print(&as_text(synced))?;
+    }
+    for one in synced {
+        if let Some(error) = &one.error {
+            eprintln!("{}: {}", one.dataset, super::describe_error(error));
+        }
+    }
+    Ok(exit_code(synced))
+}
+
+fn exit_code(synced: &[Synced]) -> u8 {
+    let error = synced.iter().filter_map(|one| one.error.as_ref()).map(|error| error.kind().exit_code()).max();
+    let paused = synced.iter().any(|one| one.task.as_ref().is_some_and(|task| task.state == TaskState::Paused));
+    let green = synced.iter().all(|one| one.task.as_ref().is_some_and(is_green));
+    match (error, paused, green) {
+        (Some(code), ..) => code,
+        (None, true, _) => ErrorKind::Interrupted.exit_code(),
+        (None, false, green) => u8::from(!green),
+    }
+}
+
+fn is_green(task: &Task) -> bool {
+    task.outcome == Some(Outcome::Success)
+}
+
+fn as_text(synced: &[Synced]) -> String {
+    let mut list = List::new([
+        "table",
+        "result",
+        ">slices",
+        ">calls",
+        ">answered",
+        ">inserted",
+        ">updated",
+        ">unchanged",
+        ">withdrawn",
+        ">quarantined",
+        ">failed",
+    ]);
+    let tasks = || synced.iter().filter_map(|one| one.task.as_ref());
+    for task in tasks() {
+        let totals = &task.totals;
+        let slices = format!("{}/{}", grouped(totals.slices_done), grouped(totals.slices_planned));
+        list.push([
+            task.dataset.clone(),
+            result_of(task).to_string(),
+            slices,
+            grouped(totals.calls),
+            grouped(totals.rows_answered),
+            grouped(totals.rows_inserted),
+            grouped(totals.rows_updated),
+            grouped(totals.rows_unchanged),
+            grouped(totals.rows_withdrawn),
+            grouped(totals.rows_quarantined),
+            grouped(totals.slices_failed),
+        ]);
+    }
+    let mut text = list.render();
+    for task in tasks() {
+        let totals = &task.totals;
+        let spent = [
+            ("waiting for quota", totals.quota_wait_ms),
+            ("network", totals.network_ms),
+            ("decoding", totals.decode_ms),
+            ("checking", totals.check_ms),
+            ("writing", totals.write_ms),
+        ];
+        let spent: Vec<String> =
+            spent.iter().filter(|(_, ms)| *ms > 0).map(|(what, ms)| format!("{what} {}", duration(*ms))).collect();
+        if !spent.is_empty() {
+            text.push_str(&format!("{}: {}\n", task.dataset, spent.join(", ")));
+        }
+        if let Some(note) = &task.note {
+            text.push_str(&format!("{}: {note}\n", task.dataset));
+        }
+    }
+    text
+}
+
+/// The task's outcome where it has one, else its state.
+pub fn result_of(task: &Task) -> &'static str {
+    task.outcome.map_or(task.state.name(), Outcome::name)
+}
+
+fn as_json(one: &Synced) -> Value {
+    json!({
+        "dataset": one.dataset,
+        "task": one.task.as_ref().map(|task| task.id),
+        "state": one.task.as_ref().map(|task| task.state.name()),
+        "outcome": one.task.as_ref().and_then(|task| task.outcome).map(Outcome::name),
+        "note": one.task.as_ref().and_then(|task| task.note.clone()),
+        "totals": one.task.as_ref().map(|task| &task.totals),
+        "error": one.error.as_ref().map(|error| json!({
+            "kind": error.kind().name(), "message": error.to_string(), "hint": error.hint_text(),
+        })),
+    })
+}

@@ -1,0 +1,240 @@
+//! Fetches one slice: every facet and page through the gate, with retries, checked and judged on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant as Moment};
+
+use arrow_array::RecordBatch;
+
+use super::gate::{Gate, Limits};
+use super::progress::Watcher;
+use super::retry::{Decision, RetryPolicy, Tried, decide};
+use super::stop::Stop;
+use crate::check::{self, Checked};
+use crate::model::dataset::Conflict;
+use crate::model::{
+    Clock, Dataset, Error, ErrorKind, Evidence, Instant, Quarantined, Result, RowsChange, Slice, Totals, change::Write,
+};
+use crate::plan::{self, Knowledge};
+use crate::source::{Call, Offer, Page, Source};
+
+/// What became of a slice.
+#[derive(Debug)]
+pub enum Ended {
+    /// Ready to be written.
+    Answered { change: Box<RowsChange>, totals: Totals },
+    /// Gave up; the task goes on without it.
+    Failed { slice: Slice, error: Error, attempts: u32, totals: Totals },
+    /// The source is of no use for this dataset now.
+    SetAside { error: Error, totals: Totals },
+    /// The run cannot go on, or was asked to stop.
+    Aborted { error: Error, totals: Totals },
+}
+
+/// Asks one source about one dataset.
+pub struct Asker {
+    pub source: Arc<dyn Source>,
+    pub offer: Offer,
+    pub dataset: Arc<Dataset>,
+    pub knowledge: Arc<Knowledge>,
+    pub gate: Arc<Gate>,
+    pub policy: RetryPolicy,
+    pub pages_max: u32,
+    pub clock: Clock,
+    pub stop: Stop,
+    pub watcher: Watcher,
+    /// Calls that no commit has recorded yet.
+    pub calls_unrecorded: AtomicU64,
+    pub random: Random,
+}
+
+/// Jitter: a counter through a mixing function, seeded once.
+#[derive(Debug)]
+pub struct Random(AtomicU64);
+
+impl Random {
+    pub fn seeded(seed: u64) -> Random {
+        Random(AtomicU64::new(seed))
+    }
+
+    /// Uniform in 0..1 (splitmix64).
+    pub fn next(&self) -> f64 {
+        let mut mixed = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
+    }
+}
+
+/// The pages of one slice.
+#[derive(Default)]
+struct Pages {
+    batches: Vec<RecordBatch>,
+    unreadable: Vec<Quarantined>,
+}
+
+/// Why a slice has no answer.
+struct GaveUp {
+    decision: Decision,
+    error: Error,
+    attempts: u32,
+}
+
+impl Asker {
+    pub async fn fetch(&self, slice: Slice) -> Ended {
+        let mut totals = Totals::default();
+        let pages = match self.all_pages(&slice, &mut totals).await {
+            Ok(pages) => pages,
+            Err(gave_up) => return gave_up.ended(slice, totals),
+        };
+        match self.ready(&slice, pages, &mut totals) {
+            Ok(change) => Ended::Answered { change: Box::new(change), totals },
+            Err(error) => GaveUp { decision: Decision::Fail, error, attempts: 1 }.ended(slice, totals),
+        }
+    }
+
+    async fn all_pages(&self, slice: &Slice, totals: &mut Totals) -> Result<Pages, GaveUp> {
+        let mut pages = Pages::default();
+        let mut pages_left = self.pages_max;
+        for facet in 0..self.offer.calls_per_slice {
+            let mut offset = 0;
+            loop {
+                pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
+                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
+                let page = self.ask(&call, totals).await?;
+                let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
+                offset += rows;
+                pages.batches.push(page.batch);
+                pages.unreadable.extend(page.unreadable);
+                if !page.more || rows == 0 {
+                    break;
+                }
+                if self.offer.offset_max.is_some_and(|offset_max| offset > offset_max) {
+                    return Err(self.too_long(slice));
+                }
+            }
+        }
+        Ok(pages)
+    }
+
+    fn too_long(&self, slice: &Slice) -> GaveUp {
+        let message = format!("{slice}: the answer has more pages than one question may have");
+        let error = Error::invalid(message).hint("ask for a shorter span, or raise sync.pages_max");
+        GaveUp { decision: Decision::Fail, error, attempts: 1 }
+    }
+
+    /// One page, retried as its errors allow.
+    async fn ask(&self, call: &Call, totals: &mut Totals) -> Result<Page, GaveUp> {
+        let mut tried = Tried::default();
+        loop {
+            let error = match self.ask_once(call, totals).await {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            self.count_error(&error, &mut tried, totals);
+            let decision = decide(error.kind(), tried, &self.policy, self.random.next());
+            let goes_on = match decision {
+                Decision::Again { after_ms } => {
+                    self.watcher.tell(|progress| progress.note = Some(format!("trying again: {error}")));
+                    self.stop.sleep(Duration::from_millis(after_ms)).await
+                }
+                Decision::AgainAt { at } => {
+                    self.watcher.tell(|progress| progress.note = Some(format!("waiting: {error}")));
+                    self.gate.close_for(self.until(at));
+                    true
+                }
+                Decision::Fail | Decision::SetAside | Decision::Abort => false,
+            };
+            if !goes_on {
+                return Err(GaveUp { decision, error, attempts: tried.attempts.max(1) });
+            }
+        }
+    }
+
+    async fn ask_once(&self, call: &Call, totals: &mut Totals) -> Result<Page> {
+        let permit = tokio::select! {
+            permit = self.gate.pass(self.clock.now()) => permit?,
+            () = self.stop.wait() => return Err(interrupted()),
+        };
+        totals.quota_wait_ms += permit.waited.as_millis() as u64;
+        totals.calls += 1;
+        self.calls_unrecorded.fetch_add(1, Ordering::Relaxed);
+        let asked = Moment::now();
+        let page = tokio::select! {
+            page = self.source.fetch(call) => page,
+            () = self.stop.wait() => return Err(interrupted()),
+        };
+        drop(permit);
+        match &page {
+            Ok(page) => {
+                totals.rows_answered += (page.batch.num_rows() + page.unreadable.len()) as u64;
+                totals.bytes += page.bytes;
+                totals.network_ms += page.network.as_millis() as u64;
+                totals.decode_ms += page.decode.as_millis() as u64;
+            }
+            Err(_) => totals.network_ms += asked.elapsed().as_millis() as u64,
+        }
+        page
+    }
+
+    fn count_error(&self, error: &Error, tried: &mut Tried, totals: &mut Totals) {
+        if let ErrorKind::Throttled { .. } = error.kind() {
+            tried.throttles += 1;
+            totals.refusals += 1;
+        } else if error.kind() != ErrorKind::Interrupted {
+            tried.attempts += 1;
+            totals.calls_failed += 1;
+        }
+        if let Some(learned) = error.learned_limit() {
+            self.gate.learn(Limits { per_minute: learned.per_minute, per_day: learned.per_day.map(u64::from) });
+        }
+    }
+
+    fn until(&self, at: Instant) -> Duration {
+        Duration::from_millis(at.millis_since(self.clock.now()).max(0) as u64)
+    }
+
+    /// Checks the rows and says what the ledger shall claim.
+    fn ready(&self, slice: &Slice, pages: Pages, totals: &mut Totals) -> Result<RowsChange> {
+        let started = Moment::now();
+        let batch = arrow_select::concat::concat_batches(&self.dataset.schema(), &pages.batches)
+            .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))?;
+        let Checked { batch, duplicates, quarantined, .. } = check::check(&self.dataset, &slice.area, batch);
+        let now = self.clock.now();
+        let claim = plan::judge(&self.dataset, &self.knowledge, &slice.area, batch.num_rows() as u64, now);
+        totals.rows_duplicate += duplicates;
+        totals.slices_partial += u64::from(claim.evidence == Evidence::Partial);
+        totals.check_ms += started.elapsed().as_millis() as u64;
+        let write = match self.dataset.policy.conflict {
+            Conflict::Replace => Write::Replace,
+            Conflict::Merge => Write::Merge,
+        };
+        Ok(RowsChange {
+            dataset: self.dataset.clone(),
+            area: slice.area.clone(),
+            batch,
+            write,
+            source: self.source.name().into(),
+            rank: self.source.rank(),
+            fetched_at: now,
+            claim: Some(claim),
+            quarantined: pages.unreadable.into_iter().chain(quarantined).collect(),
+        })
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "stopped").hint("run the same command again to go on")
+}
+
+impl GaveUp {
+    fn ended(self, slice: Slice, totals: Totals) -> Ended {
+        match self.decision {
+            Decision::SetAside => Ended::SetAside { error: self.error, totals },
+            Decision::Abort => Ended::Aborted { error: self.error, totals },
+            Decision::Fail => Ended::Failed { slice, error: self.error, attempts: self.attempts, totals },
+            // A wait that was cut short: stopping was asked for.
+            Decision::Again { .. } | Decision::AgainAt { .. } => Ended::Aborted { error: interrupted(), totals },
+        }
+    }
+}

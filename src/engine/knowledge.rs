@@ -1,0 +1,104 @@
+//! Reads what planning must know of the market from the store's own tables.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::Date32Type};
+use futures::TryStreamExt;
+
+use crate::model::{Day, Filter, Query, Result, Security, SecurityList, Span, TradingCalendar};
+use crate::plan::Knowledge;
+use crate::store::Scan;
+
+/// Datasets that plans depend on, in the order in which they are kept.
+pub const PREREQUISITES: [&str; 3] = ["trade_cal", "stock_basic", "bse_mapping"];
+
+/// Everything known, from whatever is stored; empty tables teach nothing.
+pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
+    let calendar = read_calendar(store).await?;
+    let former = read_former_codes(store).await?;
+    let securities = read_securities(store, &former).await?;
+    let suspended = read_suspended(store).await?;
+    Ok(Knowledge { calendar, securities, suspended })
+}
+
+async fn collect(store: &dyn Scan, dataset: &str, columns: &[&str], filters: Vec<Filter>) -> Result<Vec<RecordBatch>> {
+    let columns = columns.iter().map(|column| column.to_string()).collect();
+    let query = Query { columns, filters, ..Query::all(dataset) };
+    match store.scan(&query).await {
+        Ok(batches) => batches.try_collect().await,
+        // A table that the catalogue no longer has teaches nothing.
+        Err(error) if error.kind() == crate::model::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Text values of a column; a missing value is empty.
+fn texts(batch: &RecordBatch, column: usize) -> impl Iterator<Item = &str> {
+    let values = batch.column(column).as_string::<i32>();
+    (0..batch.num_rows()).map(|row| if values.is_null(row) { "" } else { values.value(row) })
+}
+
+fn days(batch: &RecordBatch, column: usize) -> impl Iterator<Item = Option<Day>> {
+    let values = batch.column(column).as_primitive::<Date32Type>();
+    (0..batch.num_rows()).map(|row| values.is_valid(row).then(|| Day(values.value(row))))
+}
+
+async fn read_calendar(store: &dyn Scan) -> Result<TradingCalendar> {
+    let exchange = Filter::In { column: "exchange".into(), values: vec!["SSE".into()] };
+    let batches = collect(store, "trade_cal", &["cal_date", "is_open"], vec![exchange]).await?;
+    let mut open = Vec::new();
+    let mut known: Option<Span> = None;
+    for batch in &batches {
+        for (day, is_open) in days(batch, 0).zip(texts(batch, 1)) {
+            let Some(day) = day else { continue };
+            known = Some(known.map_or(Span::day(day), |span| Span::new(span.from.min(day), span.to.max(day))));
+            if is_open == "1" {
+                open.push(day);
+            }
+        }
+    }
+    Ok(TradingCalendar::new(open, known))
+}
+
+/// New code -> the codes it had before.
+async fn read_former_codes(store: &dyn Scan) -> Result<HashMap<String, Vec<Arc<str>>>> {
+    let mut former: HashMap<String, Vec<Arc<str>>> = HashMap::new();
+    for batch in &collect(store, "bse_mapping", &["o_code", "n_code"], Vec::new()).await? {
+        for (old, new) in texts(batch, 0).zip(texts(batch, 1)) {
+            former.entry(new.to_string()).or_default().push(old.into());
+        }
+    }
+    Ok(former)
+}
+
+async fn read_securities(store: &dyn Scan, former: &HashMap<String, Vec<Arc<str>>>) -> Result<SecurityList> {
+    let columns = ["ts_code", "name", "list_date", "delist_date"];
+    let mut all = Vec::new();
+    for batch in &collect(store, "stock_basic", &columns, Vec::new()).await? {
+        let dates = days(batch, 2).zip(days(batch, 3));
+        for ((code, name), (listed, delisted)) in texts(batch, 0).zip(texts(batch, 1)).zip(dates) {
+            // A share that is announced but has no listing day yet cannot trade.
+            let Some(listed) = listed else { continue };
+            let former = former.get(code).cloned().unwrap_or_default();
+            all.push(Security { code: code.into(), name: name.to_string(), listed, delisted, former });
+        }
+    }
+    Ok(SecurityList::new(all))
+}
+
+/// Suspensions of a whole day; halts within a day leave a row in the bars.
+async fn read_suspended(store: &dyn Scan) -> Result<HashMap<Day, HashSet<Arc<str>>>> {
+    let whole_day = vec![
+        Filter::In { column: "suspend_type".into(), values: vec!["S".into()] },
+        Filter::In { column: "suspend_timing".into(), values: vec![String::new()] },
+    ];
+    let mut suspended: HashMap<Day, HashSet<Arc<str>>> = HashMap::new();
+    for batch in &collect(store, "suspend_d", &["ts_code", "trade_date"], whole_day).await? {
+        for (code, day) in texts(batch, 0).zip(days(batch, 1)) {
+            let Some(day) = day else { continue };
+            suspended.entry(day).or_default().insert(code.into());
+        }
+    }
+    Ok(suspended)
+}
