@@ -16,9 +16,11 @@ pub fn position(dataset: &Dataset, name: &str) -> Result<usize> {
     })
 }
 
-/// The positions that have to be computed: what is asked for, filtered and sorted by, in catalogue order.
+/// The positions that have to be computed: what is asked for, filtered and sorted by, in catalogue order; all of them
+/// where a hash of the whole row is part of the key.
 pub fn needed(dataset: &Dataset, query: &Query) -> Result<Vec<usize>> {
-    if query.columns.is_empty() {
+    let hashed = dataset.columns.iter().any(|column| column.derived.is_some());
+    if query.columns.is_empty() || hashed {
         return Ok((0..dataset.columns.len()).collect());
     }
     let mut names: Vec<&str> = query.columns.iter().map(String::as_str).collect();

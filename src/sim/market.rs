@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::catalog::Catalog;
+use crate::dialect::row_hash::fill_row_hash;
 use crate::model::dataset::Points;
 use crate::model::{
     Area, Clock, Dataset, Day, Error, Instant, Order, Query, Result, SecurityList, Span, TradingCalendar,
@@ -145,7 +146,8 @@ impl Answer {
     fn part(&self, scope: &Scope) -> Result<RecordBatch> {
         let mut rows = Rows::new(&self.dataset, &self.positions)?;
         tables::produce(&self.core, scope, &mut rows);
-        let mut batch = filtered(&self.dataset, rows.finish()?, &self.query.filters)?;
+        let whole = fill_row_hash(&self.dataset, rows.finish()?);
+        let mut batch = filtered(&self.dataset, whole, &self.query.filters)?;
         if let Some(time) = &self.dataset.time {
             let span = scope.span(time);
             let (from, to) = (Some(span.from.to_string()), Some(span.to.to_string()));
@@ -207,7 +209,7 @@ fn parts(core: &Core, scope: Scope, first: Option<&Order>) -> Box<dyn Iterator<I
         let step = securities_a_part(core, &scope);
         scope.stocks.chunks(step).map(|stocks| scope.with_stocks(stocks)).collect()
     } else if let Some(time) = dataset.time.as_deref().filter(|time| column == Some(time)) {
-        let days = scope.known_days(core, time);
+        let days = if time == "trade_date" { session_days(core, &scope) } else { scope.known_days(core, time) };
         let step = days_a_part(&scope);
         let starts = (days.from.0..=days.to.0).step_by(step as usize);
         starts.map(|start| scope.with_span(time, Span::new(Day(start), Day(start + step - 1)))).collect()
@@ -215,6 +217,15 @@ fn parts(core: &Core, scope: Scope, first: Option<&Order>) -> Box<dyn Iterator<I
         vec![scope]
     };
     if descending { Box::new(cut.into_iter().rev()) } else { Box::new(cut.into_iter()) }
+}
+
+/// From the first to the last wanted session; no day at all when there is none.
+fn session_days(core: &Core, scope: &Scope) -> Span {
+    let sessions = scope.sessions(core);
+    match sessions.is_empty() {
+        true => Span::new(Day::MAX, Day::MIN),
+        false => Span::new(core.sessions.day(sessions.start), core.sessions.day(sessions.end - 1)),
+    }
 }
 
 fn securities_a_part(core: &Core, scope: &Scope) -> usize {

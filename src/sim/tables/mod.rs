@@ -1,7 +1,13 @@
 //! One function a dataset: the rows of a scope. They may offer more rows than asked for, never fewer.
 
+mod boards;
+mod chips;
+mod indicators;
 mod lists;
+mod markets;
 mod quotes;
+mod reports;
+mod statements;
 
 use super::core::Core;
 use super::rows::Rows;
@@ -26,6 +32,27 @@ pub fn produce(core: &Core, scope: &Scope, rows: &mut Rows) {
         "moneyflow" => quotes::moneyflow(core, scope, rows),
         "stk_limit" => quotes::stk_limit(core, scope, rows),
         "suspend_d" => quotes::suspend_d(core, scope, rows),
+        "limit_list_d" => boards::limit_list_d(core, scope, rows),
+        "top_list" => boards::top_list(core, scope, rows),
+        "hm_detail" => boards::hm_detail(core, scope, rows),
+        "kpl_list" => boards::kpl_list(core, scope, rows),
+        "kpl_concept" => boards::kpl_concept(core, scope, rows),
+        "ths_hot" => boards::ths_hot(core, scope, rows),
+        "margin" => markets::margin(core, scope, rows),
+        "moneyflow_hsgt" => markets::moneyflow_hsgt(core, scope, rows),
+        "cyq_chips" => chips::cyq_chips(core, scope, rows),
+        "cyq_perf" => chips::cyq_perf(core, scope, rows),
+        "stk_factor" => indicators::stk_factor(core, scope, rows),
+        "stk_factor_pro" => indicators::stk_factor_pro(core, scope, rows),
+        "income_vip" => statements::income(core, scope, rows),
+        "balancesheet_vip" => statements::balancesheet(core, scope, rows),
+        "cashflow_vip" => statements::cashflow(core, scope, rows),
+        "fina_indicator" => reports::fina_indicator(core, scope, rows),
+        "express_vip" => reports::express(core, scope, rows),
+        "forecast_vip" => reports::forecast(core, scope, rows),
+        "fina_audit" => reports::fina_audit(core, scope, rows),
+        "disclosure_date" => reports::disclosure_date(core, scope, rows),
+        "dividend" => reports::dividend(core, scope, rows),
         _ => {}
     }
 }
