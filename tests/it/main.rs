@@ -3,4 +3,7 @@
 mod catalogue;
 mod config;
 mod licences;
+mod store_model;
+mod store_sqlite;
+mod store_suite;
 mod tidy;

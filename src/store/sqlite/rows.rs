@@ -11,7 +11,7 @@ use super::cells::{Cell, Cells, day_from_text};
 use super::fault::Step;
 use super::ranks::Ranks;
 use super::table::Table;
-use super::withdraw;
+use super::withdraw::Withdrawal;
 use crate::model::change::Write;
 use crate::model::{Area, Counts, Day, Error, Quarantined, RowsChange, Securities};
 
@@ -289,12 +289,18 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
     fn withdraw(&mut self, days: &mut Days) -> Step<()> {
         for index in 0..self.parts.len() {
             let part = &self.parts[index];
-            if part.all_inside && part.stored.is_none_or(|stored| stored <= part.matched) || part.stored.is_none() {
+            if part.stored.is_none_or(|stored| stored <= part.matched) {
                 continue;
             }
             let rows = self.rows.iter().filter(|row| row.part as usize == index).map(|row| row.row as usize);
-            let seq = part.work.counts.seq;
-            let gone = withdraw::withdraw(self.connection, self.table, part.work.change, &part.cells, rows, seq, days)?;
+            let withdrawal = Withdrawal {
+                table: self.table,
+                change: part.work.change,
+                cells: &part.cells,
+                guarded: part.guarded,
+                seq: part.work.counts.seq,
+            };
+            let gone = withdrawal.run(self.connection, rows, days)?;
             self.parts[index].work.counts.withdrawn += gone;
         }
         Ok(())

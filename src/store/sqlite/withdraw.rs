@@ -8,40 +8,52 @@ use super::rows::Days;
 use super::table::{Condition, Table, quoted, revision_name};
 use crate::model::RowsChange;
 
-/// Moves the rows of the area whose keys are not among `rows` to the revisions. Rows of a better source stay.
-/// The kept keys go through a temporary table, so that memory stays bounded however much is withdrawn.
-pub(super) fn withdraw(
-    connection: &Connection,
-    table: &Table,
-    change: &RowsChange,
-    cells: &[Cells],
-    rows: impl Iterator<Item = usize>,
-    seq: i64,
-    days: &mut Days,
-) -> Step<u64> {
-    keep_keys(connection, table, cells, rows)?;
-    let gone = gone(table, change);
-    if table.time.is_some() {
-        count_days(connection, table, &gone, days)?;
+/// A replaced area and who replaces it.
+pub(super) struct Withdrawal<'a> {
+    pub(super) table: &'a Table,
+    pub(super) change: &'a RowsChange,
+    pub(super) cells: &'a [Cells<'a>],
+    /// A better source has written to this dataset: its rows stay.
+    pub(super) guarded: bool,
+    pub(super) seq: i64,
+}
+
+impl Withdrawal<'_> {
+    /// Moves the rows of the area whose keys are not among `rows` to the revisions. The kept keys go through a
+    /// temporary table, so that memory stays bounded however much is withdrawn.
+    pub(super) fn run(&self, connection: &Connection, rows: impl Iterator<Item = usize>, days: &mut Days) -> Step<u64> {
+        let table = self.table;
+        keep_keys(connection, table, self.cells, rows)?;
+        let gone = gone(table, self.change, self.guarded);
+        if table.time.is_some() {
+            count_days(connection, table, &gone, days)?;
+        }
+        self.copy(connection, &gone)?;
+        let delete = format!("delete from {} as stored{}", quoted(table.name()), gone.clause());
+        let count = connection.execute(&delete, params_from_iter(&gone.values))? as u64;
+        if table.time.is_none() {
+            days.add(None, -(count as i64));
+        }
+        connection.execute(&format!("delete from {}", kept_name(table)), ())?;
+        Ok(count)
     }
-    let columns: String =
-        table.dataset.columns.iter().map(|column| format!("stored.{}, ", quoted(&column.name))).collect();
-    let names: String = table.dataset.columns.iter().map(|column| format!("{}, ", quoted(&column.name))).collect();
-    let name = quoted(table.name());
-    let copy = format!(
-        "insert into {} ({names}_seq, _ended_seq, _ended) select {columns}stored._seq, {seq}, 'withdrawn' \
-         from {name} as stored{}",
-        quoted(&revision_name(table.name())),
-        gone.clause()
-    );
-    connection.execute(&copy, params_from_iter(&gone.values))?;
-    let delete = format!("delete from {name} as stored{}", gone.clause());
-    let count = connection.execute(&delete, params_from_iter(&gone.values))? as u64;
-    if table.time.is_none() {
-        days.add(None, -(count as i64));
+
+    fn copy(&self, connection: &Connection, gone: &Condition) -> Step<()> {
+        let table = self.table;
+        let names: Vec<String> = table.dataset.columns.iter().map(|column| quoted(&column.name)).collect();
+        let stored = names.iter().map(|name| format!("stored.{name}")).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "insert into {revision} ({names}, _seq, _ended_seq, _ended) \
+             select {stored}, stored._seq, {seq}, 'withdrawn' from {name} as stored{clause}",
+            revision = quoted(&revision_name(table.name())),
+            names = names.join(", "),
+            seq = self.seq,
+            name = quoted(table.name()),
+            clause = gone.clause(),
+        );
+        connection.execute(&sql, params_from_iter(&gone.values))?;
+        Ok(())
     }
-    connection.execute(&format!("delete from {}", kept_name(table)), ())?;
-    Ok(count)
 }
 
 fn kept_name(table: &Table) -> String {
@@ -69,13 +81,24 @@ fn keep_keys(connection: &Connection, table: &Table, cells: &[Cells], rows: impl
     Ok(())
 }
 
-fn gone(table: &Table, change: &RowsChange) -> Condition {
+fn gone(table: &Table, change: &RowsChange, guarded: bool) -> Condition {
     let mut condition = table.in_area(&change.area);
-    let same = table.dataset.key.iter().map(|name| format!("kept.{0} = stored.{0}", quoted(name)));
-    let same = same.collect::<Vec<_>>().join(" and ");
-    condition.and(&format!("not exists (select 1 from {} as kept where {same})", kept_name(table)), []);
-    let rank = change.rank;
-    condition.and(&format!("coalesce((select rank from _commit where seq = stored._seq), 255) >= {rank}"), []);
+    let same = |other: &str| {
+        let equal = table.dataset.key.iter().map(|name| format!("{other}.{0} = stored.{0}", quoted(name)));
+        equal.collect::<Vec<_>>().join(" and ")
+    };
+    condition.and(&format!("not exists (select 1 from {} as kept where {})", kept_name(table), same("kept")), []);
+    if guarded {
+        let (rank, same, revision) = (change.rank, same("old"), quoted(&revision_name(table.name())));
+        condition.and(&format!("coalesce((select rank from _commit where seq = stored._seq), 255) >= {rank}"), []);
+        // A better source's row in which a worse one has only filled gaps.
+        let given = format!(
+            "select 1 from {revision} as old where {same} and old._ended_seq > coalesce( \
+             (select max(_ended_seq) from {revision} as old where {same} and _ended = 'withdrawn'), 0) \
+             and (select rank from _commit where seq = old._seq) < {rank}"
+        );
+        condition.and(&format!("not exists ({given})"), []);
+    }
     condition
 }
 
