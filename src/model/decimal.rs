@@ -66,9 +66,26 @@ impl Digits {
     }
 }
 
+/// The powers that 64 bits hold; most values need no more.
+fn power_of_ten(exponent: i32) -> Option<u64> {
+    const POWERS: [u64; 16] = {
+        let mut powers = [1; 16];
+        let mut index = 1;
+        while index < powers.len() {
+            powers[index] = powers[index - 1] * 10;
+            index += 1;
+        }
+        powers
+    };
+    POWERS.get(usize::try_from(exponent).ok()?).copied()
+}
+
 fn scale_digits(digits: &Digits, exponent: i32) -> Option<i128> {
     if digits.value == 0 {
         return Some(0);
+    }
+    if let (Ok(value), Some(power)) = (u64::try_from(digits.value), power_of_ten(exponent)) {
+        return Some(i128::from(value) * i128::from(power));
     }
     if exponent >= 0 {
         let value = 10u128.checked_pow(exponent as u32).and_then(|power| digits.value.checked_mul(power))?;
@@ -94,6 +111,9 @@ pub fn write(out: &mut Vec<u8>, value: i128, scale: i8, shift: i8, keep_point: b
         magnitude = magnitude.saturating_mul(10);
         places += 1;
     }
+    if let (Ok(small), 0..=30) = (u64::try_from(magnitude), places) {
+        return write_small(out, small, places as u32, keep_point);
+    }
     while places > 0 && magnitude.is_multiple_of(10) {
         magnitude /= 10;
         places -= 1;
@@ -112,6 +132,39 @@ pub fn write(out: &mut Vec<u8>, value: i128, scale: i8, shift: i8, keep_point: b
     } else if keep_point {
         out.extend_from_slice(b".0");
     }
+}
+
+/// As `write` for what fits 64 bits, digit by digit from the end.
+fn write_small(out: &mut Vec<u8>, mut value: u64, mut places: u32, keep_point: bool) {
+    while places > 0 && value.is_multiple_of(10) {
+        value /= 10;
+        places -= 1;
+    }
+    let mut buffer = [0u8; 56];
+    let mut at = buffer.len();
+    let mut push = |byte| {
+        at -= 1;
+        buffer[at] = byte;
+    };
+    if places == 0 && keep_point {
+        push(b'0');
+        push(b'.');
+    }
+    for _ in 0..places {
+        push(b'0' + (value % 10) as u8);
+        value /= 10;
+    }
+    if places > 0 {
+        push(b'.');
+    }
+    loop {
+        push(b'0' + (value % 10) as u8);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&buffer[at..]);
 }
 
 fn write_u128(out: &mut Vec<u8>, mut value: u128) {
@@ -182,6 +235,9 @@ mod tests {
             (-5, 2, 0, true, "-0.05"),
             (0, 2, 3, true, "0.0"),
             (7, 0, -2, false, "700"),
+            (i128::from(u64::MAX), 30, 0, true, "0.000000000018446744073709551615"),
+            (i128::from(u64::MAX) + 1, 2, 0, true, "184467440737095516.16"),
+            (i128::from(u64::MAX) + 5, 1, 0, true, "1844674407370955162.0"),
         ] {
             let mut out = Vec::new();
             write(&mut out, value, scale, shift, keep_point);

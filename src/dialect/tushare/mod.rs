@@ -13,6 +13,8 @@ pub mod encode;
 pub mod refusal;
 pub mod request;
 pub mod tier;
+#[cfg(test)]
+mod tests;
 
 pub use decode::{Limits, Reply, decode};
 pub use encode::encode;
