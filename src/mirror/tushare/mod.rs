@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::dialect::tushare::{Refusal, encode, request};
-use crate::model::dataset::Tushare;
+use crate::model::dataset::{Shape, Tushare};
 use crate::model::{Clock, Dataset, ErrorKind, Result};
 use crate::store::Scan;
 
@@ -125,25 +125,22 @@ impl Mirror {
         }
     }
 
-    /// The dataset behind a name. A statement table is served under its plain name, which needs a security, and with
-    /// `_vip`, which does not.
+    /// The dataset behind a name. Tables by report period are served under two names: the plain one needs a security,
+    /// the one with `_vip` does not.
     fn table(&self, api_name: &str) -> Result<(Arc<Dataset>, Tushare), Refusal> {
         let find = |name: &str| {
-            let served =
-                self.catalog.datasets().iter().filter_map(|dataset| Some((dataset, dataset.tushare.as_ref()?)));
-            served
-                .into_iter()
-                .find(|(_, table)| table.api == name)
-                .map(|(dataset, table)| (dataset.clone(), table.clone()))
+            let mut served = self.catalog.datasets().iter().filter_map(|set| Some((set, set.tushare.as_ref()?)));
+            served.find(|(_, table)| table.api == name).map(|(dataset, table)| (dataset.clone(), table.clone()))
         };
-        let other = || {
-            let (name, required) = match api_name.strip_suffix("_vip") {
-                Some(plain) => (plain.to_string(), Vec::new()),
-                None => (format!("{api_name}_vip"), vec!["ts_code".to_string()]),
+        let other_form = || {
+            let (name, points, required) = match api_name.strip_suffix("_vip") {
+                Some(plain) => (plain.to_string(), 5000, Vec::new()),
+                None => (format!("{api_name}_vip"), 2000, vec!["ts_code".to_string()]),
             };
-            find(&name).map(|(dataset, table)| (dataset, Tushare { required, ..table }))
+            let (dataset, table) = find(&name).filter(|(dataset, _)| dataset.shape == Shape::Period)?;
+            Some((dataset, Tushare { api: api_name.to_string(), points, required, ..table }))
         };
-        find(api_name).or_else(other).ok_or(Refusal::UnknownApi)
+        find(api_name).or_else(other_form).ok_or(Refusal::UnknownApi)
     }
 
     fn cap(&self, table: &Tushare) -> usize {
