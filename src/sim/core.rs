@@ -64,8 +64,4 @@ impl Core {
         self.clock.now()
     }
 
-    /// The sessions for which rows exist.
-    pub fn session_numbers(&self) -> std::ops::Range<u32> {
-        self.sessions.numbers(self.days)
-    }
 }

@@ -14,7 +14,6 @@ pub enum Stream {
     Start,
     Close,
     Bar,
-    Basic,
     Flow,
     Index,
     Limit,
@@ -33,7 +32,6 @@ pub enum Stream {
     Express,
     Forecast,
     Audit,
-    Fault,
 }
 
 /// A small generator (splitmix64) whose start is a hash of seed, stream and two numbers.

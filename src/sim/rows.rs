@@ -60,15 +60,7 @@ impl Rows {
         Ok(Rows { columns: columns.collect(), cursor: 0, rows: 0, schema: Arc::new(schema) })
     }
 
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// Whether the column is wanted: lets a table skip what is dear to compute.
-    pub fn wants(&self, name: &str) -> bool {
-        self.columns.iter().any(|column| column.name == name)
-    }
-
+    /// Whether such a column is wanted: lets a table skip what is dear to compute.
     pub fn wants_any(&self, mut matches: impl FnMut(&str) -> bool) -> bool {
         self.columns.iter().any(|column| matches(&column.name))
     }

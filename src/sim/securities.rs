@@ -76,10 +76,6 @@ pub struct Stock {
 }
 
 impl Stock {
-    pub fn life(&self) -> Span {
-        Span::new(self.listed, self.delisted.map_or(Day::MAX, Day::previous))
-    }
-
     pub fn symbol(&self) -> &str {
         self.code.split('.').next().unwrap_or_default()
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::model::{Day, Span};
+use crate::model::Day;
 
 use super::core::Core;
 use super::dice::Stream;
@@ -330,10 +330,4 @@ fn names(core: &Core, stock: &Stock, first: u32, end: u32) -> (Vec<Range<u32>>, 
         rename(other, first + 1 + dice.below(u64::from(room - 2)) as u32, "改名");
     }
     (special, names)
-}
-
-/// The days on which a security is listed and rows exist.
-pub fn days_of(core: &Core, story: &Story) -> Option<Span> {
-    let Range { start, end } = story.sessions;
-    (start < end).then(|| Span::new(core.sessions.day(start), core.sessions.day(end - 1)))
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod config;
 mod licences;
+mod sim;
 mod store_model;
 mod store_sqlite;
 mod store_suite;

@@ -194,8 +194,6 @@ fn halt(core: &Core, stock: &Stock, rows: &mut Rows, session: u32, timing: Optio
 #[derive(Clone, Copy)]
 pub(super) struct Known {
     quarter: Quarter,
-    /// Until this day no newer report can be out.
-    valid_on: Day,
     profit: i64,
     profit_ttm: i64,
     revenue: i64,
@@ -213,7 +211,6 @@ impl Known {
         let (year, four) = (income_to_date(core, stock, annual), income_of_four(core, stock, quarter));
         Known {
             quarter,
-            valid_on: day,
             profit: year.attributable(),
             profit_ttm: four.attributable(),
             revenue: year.revenue,
@@ -224,11 +221,7 @@ impl Known {
 
     /// The same, unless a newer report came out since.
     pub(super) fn moved_to(self, core: &Core, stock: &Stock, day: Day) -> Known {
-        if latest_reported(core, stock, day) == self.quarter {
-            Known { valid_on: day, ..self }
-        } else {
-            Known::on(core, stock, day)
-        }
+        if latest_reported(core, stock, day) == self.quarter { self } else { Known::on(core, stock, day) }
     }
 }
 
