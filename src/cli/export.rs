@@ -1,6 +1,7 @@
 //! Rows to files: CSV, JSON, lines of JSON and Parquet, streamed to any writer.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -15,7 +16,7 @@ use crate::model::{Column, Dataset, Error, Result, decimal};
 use crate::source::file::parquet::UNIT_KEY;
 
 /// Takes rows one batch after the other.
-pub trait RowWriter {
+pub trait RowWriter: Send {
     /// The batch has the columns that the writer was made for, in their order.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
@@ -27,6 +28,9 @@ pub trait RowWriter {
         false
     }
 }
+
+/// The names of all formats, for messages.
+const NAMES: &str = "csv, json, jsonl and parquet";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -41,20 +45,30 @@ pub enum Format {
 }
 
 impl Format {
-    pub fn from_name(name: &str) -> Option<Format> {
+    /// Reads the name of a format.
+    pub fn parse(name: &str) -> Result<Format> {
         match name {
-            "csv" => Some(Format::Csv),
-            "json" => Some(Format::Json),
-            "jsonl" | "ndjson" => Some(Format::Jsonl),
-            "parquet" => Some(Format::Parquet),
-            _ => None,
+            "csv" => Ok(Format::Csv),
+            "json" => Ok(Format::Json),
+            "jsonl" | "ndjson" => Ok(Format::Jsonl),
+            "parquet" => Ok(Format::Parquet),
+            _ => Err(Error::invalid(format!("{name:?} is not a format")).hint(format!("choose one of {NAMES}"))),
         }
+    }
+
+    /// The format that a file's ending names.
+    pub fn of_path(path: &Path) -> Result<Format> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        Format::parse(&ending).map_err(|_| {
+            Error::invalid(format!("the ending of {} names no format", path.display()))
+                .hint(format!("name it with --format, one of {NAMES}"))
+        })
     }
 }
 
 /// In whose units and forms values are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ExportUnits {
+pub enum Units {
     /// Shares, yuan, ISO dates.
     #[default]
     Canonical,
@@ -67,32 +81,32 @@ pub fn writer(
     format: Format,
     dataset: &Dataset,
     columns: &[String],
-    units: ExportUnits,
-    out: Box<dyn Write + Send>,
+    units: Units,
+    out: impl Write + Send + 'static,
 ) -> Result<Box<dyn RowWriter>> {
-    let out = Pipe { out, closed: false };
+    let out = Pipe::new(out);
     let columns = select(dataset, columns, units)?;
     match (format, units) {
         (Format::Csv, _) => Ok(Box::new(TextWriter::csv(columns, out)?)),
         (Format::Json, _) => Ok(Box::new(TextWriter::json(columns, out, true)?)),
         (Format::Jsonl, _) => Ok(Box::new(TextWriter::json(columns, out, false)?)),
-        (Format::Parquet, ExportUnits::Canonical) => Ok(Box::new(ParquetWriter::new(&columns, out)?)),
-        (Format::Parquet, ExportUnits::Tushare) => Err(Error::invalid("Parquet is written in shares and yuan only")
-            .hint("leave out --units, or choose --format csv")),
+        (Format::Parquet, Units::Canonical) => Ok(Box::new(ParquetWriter::new(&columns, out)?)),
+        (Format::Parquet, Units::Tushare) => Err(Error::invalid("Parquet is written in shares and yuan only")
+            .hint("choose --format csv for Tushare's units")),
     }
 }
 
 /// A column as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct OutputColumn {
-    column: Column,
+    pub(super) column: Column,
     /// Powers of ten by which numbers are divided.
     shift: i8,
     compact_dates: bool,
 }
 
-fn select(dataset: &Dataset, names: &[String], units: ExportUnits) -> Result<Vec<OutputColumn>> {
-    let is_tushare = units == ExportUnits::Tushare;
+pub(super) fn select(dataset: &Dataset, names: &[String], units: Units) -> Result<Vec<OutputColumn>> {
+    let is_tushare = units == Units::Tushare;
     let chosen: Vec<&Column> = match names {
         [] => dataset.columns.iter().filter(|column| column.derived.is_none() || !is_tushare).collect(),
         names => names.iter().map(|name| find(dataset, name)).collect::<Result<_>>()?,
@@ -114,12 +128,16 @@ fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Column> {
 }
 
 /// An output whose reader may go away. From then on everything is accepted and dropped.
-struct Pipe {
+pub(super) struct Pipe {
     out: Box<dyn Write + Send>,
     closed: bool,
 }
 
 impl Pipe {
+    pub(super) fn new(out: impl Write + Send + 'static) -> Pipe {
+        Pipe { out: Box::new(out), closed: false }
+    }
+
     fn accept<T: Default>(&mut self, result: io::Result<T>) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -300,7 +318,8 @@ impl OutputColumn {
     fn write_json(&self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
         let from = out.len();
         self.write(cells, row, out);
-        if cells.is_null(row) || (cells.is_number() && out.len() == from) {
+        let is_missing = cells.is_null(row) || (out.len() == from && self.column.kind != ColumnType::Text);
+        if is_missing {
             out.truncate(from);
             out.extend_from_slice(b"null");
         } else if !cells.is_number() {

@@ -6,8 +6,8 @@ use std::io::Write;
 use arrow_array::RecordBatch;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::export::{RowWriter, cannot_write, cells_of};
-use crate::model::Result;
+use super::export::{OutputColumn, Pipe, RowWriter, Units, cannot_write, cells_of, select};
+use crate::model::{ColumnType, Dataset, Result};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug)]
@@ -22,43 +22,54 @@ pub struct TableOptions {
 
 impl Default for TableOptions {
     fn default() -> TableOptions {
-        TableOptions { head: 40, tail: 10, width_max: None }
+        TableOptions { head: 1000, tail: 10, width_max: None }
     }
 }
 
-/// A table of batches with these columns. Nothing is printed before `finish`: widths depend on every row shown.
-pub fn writer(columns: &[String], options: TableOptions, out: Box<dyn Write + Send>) -> Box<dyn RowWriter> {
-    let numbers = vec![false; columns.len()];
-    let columns = columns.to_vec();
-    Box::new(TableWriter { columns, numbers, options, head: Vec::new(), tail: VecDeque::new(), rows: 0, out })
+/// A table of `columns` (none: all of the dataset), of a length that suits a person.
+pub fn writer(
+    dataset: &Dataset,
+    columns: &[String],
+    units: Units,
+    out: impl Write + Send + 'static,
+) -> Result<Box<dyn RowWriter>> {
+    writer_with(dataset, columns, units, TableOptions::default(), out)
+}
+
+/// As `writer`. Nothing is printed before `finish`: widths depend on every row shown.
+pub fn writer_with(
+    dataset: &Dataset,
+    columns: &[String],
+    units: Units,
+    options: TableOptions,
+    out: impl Write + Send + 'static,
+) -> Result<Box<dyn RowWriter>> {
+    let columns = select(dataset, columns, units)?;
+    let (head, tail) = (Vec::new(), VecDeque::new());
+    Ok(Box::new(TableWriter { columns, options, head, tail, rows: 0, out: Pipe::new(out) }))
 }
 
 struct TableWriter {
-    columns: Vec<String>,
-    /// Which columns hold numbers.
-    numbers: Vec<bool>,
+    columns: Vec<OutputColumn>,
     options: TableOptions,
     head: Vec<Vec<String>>,
     tail: VecDeque<Vec<String>>,
     rows: u64,
-    out: Box<dyn Write + Send>,
+    out: Pipe,
 }
 
 impl RowWriter for TableWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let cells = cells_of(batch, self.columns.len())?;
-        for (number, cell) in self.numbers.iter_mut().zip(&cells) {
-            *number = cell.is_number();
-        }
         let first_of_tail = batch.num_rows().saturating_sub(self.options.tail);
         for row in 0..batch.num_rows() {
             let is_head = self.head.len() < self.options.head;
             if !is_head && row < first_of_tail {
                 continue;
             }
-            let text = cells.iter().map(|cell| {
+            let text = self.columns.iter().zip(&cells).map(|(column, cell)| {
                 let mut text = Vec::new();
-                cell.write(row, 0, &mut text);
+                column.write(cell, row, &mut text);
                 printable(&String::from_utf8_lossy(&text))
             });
             let line: Vec<String> = text.collect();
@@ -77,10 +88,7 @@ impl RowWriter for TableWriter {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         let text = self.render();
-        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(cannot_write),
-        }
+        self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()).map_err(cannot_write)
     }
 }
 
@@ -92,7 +100,7 @@ impl TableWriter {
         let widths = self.widths();
         let shown = self.columns_shown(&widths);
         let mut out = String::new();
-        self.line(&mut out, &self.columns, &widths[..shown]);
+        self.line(&mut out, &self.names(), &widths[..shown]);
         let rule: Vec<String> = widths[..shown].iter().map(|width| "─".repeat(*width)).collect();
         out.push_str(&rule.join("  "));
         out.push('\n');
@@ -111,8 +119,12 @@ impl TableWriter {
         out
     }
 
+    fn names(&self) -> Vec<String> {
+        self.columns.iter().map(|output| output.column.name.clone()).collect()
+    }
+
     fn widths(&self) -> Vec<usize> {
-        let mut widths: Vec<usize> = self.columns.iter().map(|name| name.width()).collect();
+        let mut widths: Vec<usize> = self.columns.iter().map(|output| output.column.name.width()).collect();
         for row in self.head.iter().chain(&self.tail) {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.width());
@@ -139,7 +151,7 @@ impl TableWriter {
                 out.push_str("  ");
             }
             let padding = " ".repeat(width.saturating_sub(cell.width()));
-            if self.numbers[at] {
+            if is_number(&self.columns[at]) {
                 out.push_str(&padding);
                 out.push_str(cell);
             } else {
@@ -157,13 +169,18 @@ impl TableWriter {
         if hidden_rows > 0 {
             footer.push_str(&format!(", {} of them not shown", grouped(hidden_rows)));
         }
-        let hidden_columns = &self.columns[shown..];
+        let names = self.names();
+        let hidden_columns = &names[shown..];
         if !hidden_columns.is_empty() {
             footer.push_str(&format!("; no room for {}", hidden_columns.join(", ")));
         }
         footer.push('\n');
         footer
     }
+}
+
+fn is_number(output: &OutputColumn) -> bool {
+    matches!(output.column.kind, ColumnType::Int | ColumnType::Decimal | ColumnType::Float)
 }
 
 /// `1234567` as `1,234,567`.

@@ -23,7 +23,7 @@ pub struct Cells<'a> {
     keys: Vec<usize>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy)]
 enum Kind {
     Null,
     Text,
@@ -170,8 +170,11 @@ fn write_double(out: &mut Vec<u8>, value: impl Into<f64> + std::fmt::Display + C
     }
 }
 
+/// `Day::MIN` stands for a missing part of a key.
 fn write_day(out: &mut Vec<u8>, number: i32) {
-    out.extend_from_slice(Day(number).to_string().as_bytes());
+    if Day(number) != Day::MIN {
+        out.extend_from_slice(Day(number).to_string().as_bytes());
+    }
 }
 
 /// Instants are shown in Beijing; times without a zone are shown as they are.

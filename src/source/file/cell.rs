@@ -25,7 +25,7 @@ pub struct Reading<'a> {
     pub column: &'a Column,
     pub shift: i8,
     pub is_code: bool,
-    /// Missing text is `""`: the column is part of the key, where a value may be absent but never null.
+    /// A missing value is `""` (dates: `Day::MIN`): part of a key may be absent but is never null.
     pub empty_is_value: bool,
 }
 
@@ -37,7 +37,7 @@ pub fn read<'a>(cell: CellText<'a>, reading: &Reading) -> Result<Value<'a>, &'st
         return Err("not readable in the file's encoding");
     }
     if is_null(text, cell.quoted, is_text) {
-        return Ok(if reading.empty_is_value { Value::Text(Cow::Borrowed("")) } else { Value::Null });
+        return Ok(nothing(reading));
     }
     match reading.column.kind {
         ColumnType::Text if reading.is_code => read_code(text),
@@ -47,6 +47,15 @@ pub fn read<'a>(cell: CellText<'a>, reading: &Reading) -> Result<Value<'a>, &'st
         ColumnType::Int => integer(text, reading.shift).map(Value::Int),
         ColumnType::Decimal => number(text, reading.column, reading.shift).map(Value::Decimal),
         ColumnType::Float => float(text, reading.shift).map(Value::Float).ok_or("not a number"),
+    }
+}
+
+/// The value of a cell that has none.
+pub fn nothing<'a>(reading: &Reading) -> Value<'a> {
+    match reading.column.kind {
+        ColumnType::Text if reading.empty_is_value => Value::Text(Cow::Borrowed("")),
+        ColumnType::Date if reading.empty_is_value => Value::Day(Day::MIN),
+        _ => Value::Null,
     }
 }
 

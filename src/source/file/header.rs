@@ -74,7 +74,7 @@ fn unknown_column(dataset: &Dataset, column: &str) -> Error {
 pub enum Units {
     /// Tushare's where the header is Tushare's, else what each name stands for by convention.
     #[default]
-    Auto,
+    Declared,
     Tushare,
     /// Shares and yuan, as Tidegate stores and exports them.
     Canonical,
@@ -239,8 +239,8 @@ fn shift_of(context: &Context, column: &Column, cell: &str, implied: Option<&'st
         (Some(unit), _) => unit,
         (None, Units::Canonical) => return Ok(0),
         (None, Units::Tushare) => return Ok(column.tushare_shift().unwrap_or(0)),
-        (None, Units::Auto) if style == Style::Tushare => return Ok(column.tushare_shift().unwrap_or(0)),
-        (None, Units::Auto) => match implied {
+        (None, Units::Declared) if style == Style::Tushare => return Ok(column.tushare_shift().unwrap_or(0)),
+        (None, Units::Declared) => match implied {
             Some("lot") if style == Style::Terminal => "share",
             Some(unit) => unit,
             None => return Ok(0),
@@ -261,7 +261,7 @@ fn require_columns(context: &Context, plan: &Plan) -> Result<()> {
     let is_needed = |index: usize, column: &Column| {
         let is_filled = plan.targets[index].is_some() || (code_index(dataset) == Some(index) && plan.code.is_some());
         let is_key = dataset.key.contains(&column.name);
-        let may_be_empty = column.nullable && (!is_key || column.kind == ColumnType::Text);
+        let may_be_empty = column.nullable && (!is_key || matches!(column.kind, ColumnType::Text | ColumnType::Date));
         column.derived.is_none() && !is_filled && !may_be_empty
     };
     let missing = dataset.columns.iter().enumerate().filter(|(index, column)| is_needed(*index, column));

@@ -35,8 +35,7 @@ pub struct ReadOptions {
     pub mapping: Mapping,
     pub encoding: TextEncoding,
     pub units: Units,
-    /// Bytes of one record, all lines of its quoted cells included.
-    pub record_bytes_max: usize,
+    pub limits: Limits,
     /// Rows of a batch.
     pub batch_rows: usize,
     /// The security of every row, for files without a code column. Without it the file's name is asked.
@@ -49,11 +48,25 @@ impl ReadOptions {
             dataset,
             mapping: Mapping::default(),
             encoding: TextEncoding::Auto,
-            units: Units::Auto,
-            record_bytes_max: 1 << 20,
+            units: Units::Declared,
+            limits: Limits::default(),
             batch_rows: 50_000,
             code: None,
         }
+    }
+}
+
+/// What one record may cost. Longer ones are quarantined.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub field_bytes_max: usize,
+    /// All lines of quoted cells included.
+    pub record_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { field_bytes_max: 64 * 1024, record_bytes_max: 1024 * 1024 }
     }
 }
 
@@ -73,12 +86,18 @@ pub struct FileBatch {
 /// What was found in a file.
 #[derive(Clone, Debug, Default)]
 pub struct FileReport {
+    /// The file, without its folders.
+    pub file: String,
     /// Records below the headers.
     pub rows_read: u64,
     pub rows: u64,
     pub quarantined: u64,
     /// Rows of days on which the security did not trade: no bars.
     pub suspended: u64,
+    /// Columns of the file that fill nothing, of all tables, each once.
+    pub unmapped: Vec<String>,
+    /// The encodings that were found, `parquet` for Parquet.
+    pub encoding: String,
     /// One entry a table: the file itself, or each member of an archive.
     pub tables: Vec<TableReport>,
     /// What deserves a look: members passed over, prices that the file itself calls adjusted.
@@ -90,22 +109,6 @@ pub struct TableReport {
     pub name: String,
     pub rows_read: u64,
     pub quarantined: u64,
-    /// Columns of the file that fill nothing.
-    pub unmapped: Vec<String>,
-    pub encoding: &'static str,
-}
-
-impl FileReport {
-    /// Columns that fill nothing, of all tables, each once.
-    pub fn unmapped(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = Vec::new();
-        for name in self.tables.iter().flat_map(|table| &table.unmapped) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
-    }
 }
 
 /// Reads a file and hands its rows to `sink`, batch by batch; an error of `sink` ends the reading.
@@ -118,7 +121,7 @@ pub fn read(path: &Path, options: &ReadOptions, sink: &mut dyn FnMut(FileBatch) 
         options,
         file: Arc::from(name.as_str()),
         rows: Rows::new(options.dataset.clone()),
-        report: FileReport::default(),
+        report: FileReport { file: name.clone(), ..FileReport::default() },
         sink,
     };
     let read = match open::open(path).doing(|| name.clone())? {
@@ -149,7 +152,7 @@ impl FileReader<'_> {
 
     fn read_text(&mut self, name: &str, text: impl Read) -> Result<()> {
         let text = Utf8Reader::new(text, self.options.encoding);
-        let mut records = Records::new(text, self.options.record_bytes_max);
+        let mut records = Records::new(text, self.options.limits);
         self.report.tables.push(TableReport { name: name.to_owned(), ..TableReport::default() });
         let Some(plan) = self.find_header(name, &mut records)? else { return Ok(()) };
         let mut record = Record::default();
@@ -164,7 +167,7 @@ impl FileReader<'_> {
                 }
             }
         }
-        self.close_table(records.input().encoding());
+        self.note_encoding(records.input().encoding());
         Ok(())
     }
 
@@ -176,7 +179,7 @@ impl FileReader<'_> {
         self.report.tables.push(TableReport { name: name.to_owned(), ..TableReport::default() });
         self.note_plan(&plan);
         table.for_each(|record| self.push(&plan, record, name, "row"))?;
-        self.close_table("");
+        self.note_encoding("parquet");
         Ok(())
     }
 
@@ -263,8 +266,10 @@ impl FileReader<'_> {
     }
 
     fn note_plan(&mut self, plan: &Plan) {
-        if let Some(table) = self.report.tables.last_mut() {
-            table.unmapped.clone_from(&plan.unmapped);
+        for name in &plan.unmapped {
+            if !self.report.unmapped.contains(name) && self.report.unmapped.len() < UNMAPPED_MAX {
+                self.report.unmapped.push(name.clone());
+            }
         }
     }
 
@@ -274,9 +279,13 @@ impl FileReader<'_> {
         }
     }
 
-    fn close_table(&mut self, encoding: &'static str) {
-        if let Some(table) = self.report.tables.last_mut() {
-            table.encoding = encoding;
+    fn note_encoding(&mut self, encoding: &str) {
+        let known = &mut self.report.encoding;
+        if known.is_empty() {
+            known.push_str(encoding);
+        } else if !known.split(", ").any(|one| one == encoding) {
+            known.push_str(", ");
+            known.push_str(encoding);
         }
     }
 }
@@ -284,6 +293,7 @@ impl FileReader<'_> {
 /// The header stands among this many first lines.
 const HEADER_LINES_MAX: usize = 6;
 const NOTES_MAX: usize = 100;
+const UNMAPPED_MAX: usize = 1000;
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
 fn unquoted(cell: &str) -> &str {

@@ -88,7 +88,7 @@ impl Rows {
                 column,
                 shift: plan.targets[index].map_or(0, |target| target.shift),
                 is_code: code_index == Some(index),
-                empty_is_value: is_key && column.nullable && column.kind == ColumnType::Text,
+                empty_is_value: is_key && column.nullable,
             };
             let value = match plan.targets[index].and_then(|target| record.cell(target.cell)) {
                 Some(text) if reading.is_code => self.read_code(dataset, text, &reading),
@@ -148,11 +148,10 @@ impl Rows {
 fn absent<'a>(column: &Column, reading: &Reading, plan: &'a Plan) -> Value<'a> {
     match &plan.code {
         Some(code) if reading.is_code => Value::Text(Cow::Borrowed(code)),
-        _ if reading.empty_is_value => Value::Text(Cow::Borrowed("")),
         // Derived columns are computed over the whole row once it is read.
         _ if column.derived.is_some() && column.kind == ColumnType::Text => Value::Text(Cow::Borrowed("")),
         _ if column.derived.is_some() && column.kind == ColumnType::Int => Value::Int(0),
-        _ => Value::Null,
+        _ => cell::nothing(reading),
     }
 }
 
