@@ -11,7 +11,7 @@ use super::list::{List, grouped};
 use crate::check;
 use crate::dialect::row_hash::fill_row_hash;
 use crate::model::{Area, Change, Commit, Counts, Dataset, Error, Result, RowsChange, change::Write};
-use crate::source::file::{self, FileBatch, FileReport, Mapping, ReadOptions, TextEncoding, Units};
+use crate::source::file::{self, FileBatch, FileReport, Limits, Mapping, ReadOptions, TextEncoding, Units};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,7 @@ fn read_options(context: &Context, args: &Args, dataset: Arc<Dataset>) -> Result
         })?,
     };
     let units = match args.units.as_deref() {
-        None => Units::Auto,
+        None => Units::Declared,
         Some("tushare") => Units::Tushare,
         Some("canonical") => Units::Canonical,
         Some(other) => {
@@ -93,12 +93,13 @@ fn read_options(context: &Context, args: &Args, dataset: Arc<Dataset>) -> Result
         crate::model::code::canonical(code)
             .ok_or_else(|| Error::invalid(format!("--code {code} is no security code")).hint("write 600000.SH"))
     });
+    let field = options.field_kb_max as usize * 1024;
     Ok(ReadOptions {
         mapping: Mapping::parse(&args.map, &dataset)?,
         dataset,
         encoding,
         units,
-        record_bytes_max: options.field_kb_max as usize * 1024,
+        limits: Limits { field_bytes_max: field, record_bytes_max: field.saturating_mul(16) },
         batch_rows: options.batch_rows,
         code: code.transpose()?,
     })
@@ -196,7 +197,7 @@ fn report(context: &Context, imported: &[Imported]) -> Result<()> {
             json!({
                 "file": one.file, "rows_read": one.report.rows_read, "inserted": one.counts.inserted,
                 "updated": one.counts.updated, "unchanged": one.counts.unchanged, "duplicates": one.duplicates,
-                "quarantined": one.counts.quarantined, "suspended": one.report.suspended, "unmapped": one.report.unmapped(),
+                "quarantined": one.counts.quarantined, "suspended": one.report.suspended, "unmapped": one.report.unmapped, "encoding": one.report.encoding,
                 "notes": one.report.notes,
             })
         };
@@ -213,7 +214,7 @@ fn report(context: &Context, imported: &[Imported]) -> Result<()> {
             grouped(one.counts.unchanged),
             grouped(one.duplicates),
             grouped(one.counts.quarantined),
-            one.report.unmapped().join(", "),
+            one.report.unmapped.join(", "),
         ]);
     }
     print(&list.render())?;

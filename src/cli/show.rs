@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use futures::TryStreamExt;
 
 use super::context::Context;
-use super::export::{ExportUnits, Format, RowWriter, writer};
+use super::export::{Format, RowWriter, Units, writer};
 use super::selection::{day_text, securities};
-use super::table::{self, TableOptions};
+use super::table::{TableOptions, writer_with};
 use crate::engine::knowledge;
 use crate::model::{Dataset, Error, Filter, Order, Query, Result, Securities};
 
@@ -133,15 +133,15 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     if format == "table" {
         write(context, &args.rows, Output::Table, stdout).await?;
     } else {
-        write(context, &args.rows, Output::Rows(format_named(format)?), stdout).await?;
+        write(context, &args.rows, Output::Rows(Format::parse(format)?), stdout).await?;
     }
     Ok(0)
 }
 
 pub async fn export(context: &Context, args: ExportArgs) -> Result<u8> {
     let format = match &args.format {
-        Some(name) => format_named(name)?,
-        None => format_of(&args.out)?,
+        Some(name) => Format::parse(name)?,
+        None => Format::of_path(&args.out)?,
     };
     let partial = args.out.with_extension("partial");
     let file = std::fs::File::create(&partial).map_err(|error| cannot_create(&args.out, error))?;
@@ -163,19 +163,6 @@ fn cannot_create(path: &Path, error: std::io::Error) -> Error {
     Error::storage(message).caused_by(error).hint("choose a folder that exists, has space and may be written to")
 }
 
-fn format_named(name: &str) -> Result<Format> {
-    let unknown = || Error::invalid(format!("there is no format {name:?}")).hint("write csv, json, jsonl or parquet");
-    Format::from_name(name).ok_or_else(unknown)
-}
-
-fn format_of(path: &Path) -> Result<Format> {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    Format::from_name(ending).ok_or_else(|| {
-        let error = Error::invalid(format!("the ending of {} names no format", path.display()));
-        error.hint("add --format csv, json, jsonl or parquet")
-    })
-}
-
 enum Output {
     Table,
     Rows(Format),
@@ -187,9 +174,9 @@ async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Writ
     let store = context.store().await?;
     let known = knowledge::read(&*store).await?.securities;
     let query = rows.query(&dataset, &known)?;
-    let units = if rows.tushare_units { ExportUnits::Tushare } else { ExportUnits::Canonical };
+    let units = if rows.tushare_units { Units::Tushare } else { Units::Canonical };
     let mut writer: Box<dyn RowWriter> = match output {
-        Output::Table => table::writer(&shown_columns(&dataset, &query), table_options(), out),
+        Output::Table => writer_with(&dataset, &query.columns, units, table_options(), out)?,
         Output::Rows(format) => writer(format, &dataset, &query.columns, units, out)?,
     };
     let mut batches = store.scan(&query).await?;
@@ -203,13 +190,6 @@ async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Writ
     }
     writer.finish()?;
     Ok(written)
-}
-
-fn shown_columns(dataset: &Dataset, query: &Query) -> Vec<String> {
-    match query.columns.is_empty() {
-        true => dataset.columns.iter().map(|column| column.name.clone()).collect(),
-        false => query.columns.clone(),
-    }
 }
 
 /// On a terminal a table is as wide as the window.

@@ -3,7 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch, cast::AsArray, types::Date32Type};
+use arrow_array::{
+    Array, RecordBatch,
+    cast::AsArray,
+    types::{Date32Type, Int64Type},
+};
 use futures::TryStreamExt;
 
 use crate::model::{Day, Filter, Query, Result, Security, SecurityList, Span, TradingCalendar};
@@ -50,10 +54,11 @@ async fn read_calendar(store: &dyn Scan) -> Result<TradingCalendar> {
     let mut open = Vec::new();
     let mut known: Option<Span> = None;
     for batch in &batches {
-        for (day, is_open) in days(batch, 0).zip(texts(batch, 1)) {
+        let is_open = batch.column(1).as_primitive::<Int64Type>().iter();
+        for (day, is_open) in days(batch, 0).zip(is_open) {
             let Some(day) = day else { continue };
             known = Some(known.map_or(Span::day(day), |span| Span::new(span.from.min(day), span.to.max(day))));
-            if is_open == "1" {
+            if is_open == Some(1) {
                 open.push(day);
             }
         }

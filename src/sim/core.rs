@@ -63,5 +63,4 @@ impl Core {
     pub fn now(&self) -> Instant {
         self.clock.now()
     }
-
 }

@@ -98,7 +98,8 @@ fn a_day_of_the_market_is_the_day_of_each_security() {
         if dataset.security.is_none() || dataset.time.is_none() {
             continue;
         }
-        let wanted = if dataset.name.ends_with("_vip") || dataset.name.starts_with("fina") { day("20231231") } else { wanted };
+        let wanted =
+            if dataset.name.ends_with("_vip") || dataset.name.starts_with("fina") { day("20231231") } else { wanted };
         let whole = market.truth(&dataset.name, &Area::day(wanted)).unwrap();
         let mut rows = 0;
         for code in &codes {
@@ -118,8 +119,8 @@ fn a_day_of_the_market_is_the_day_of_each_security() {
 fn pages_in_any_order_add_up_to_the_whole() {
     let market = market(1);
     let whole = all(&market, "daily");
-    let newest_first =
-        [("trade_date", true), ("ts_code", false)].map(|(column, descending)| Order { column: column.into(), descending });
+    let newest_first = [("trade_date", true), ("ts_code", false)]
+        .map(|(column, descending)| Order { column: column.into(), descending });
     let mut rows = 0;
     let mut last = Day::MAX;
     loop {

@@ -12,9 +12,9 @@ pub mod decode;
 pub mod encode;
 pub mod refusal;
 pub mod request;
-pub mod tier;
 #[cfg(test)]
 mod tests;
+pub mod tier;
 
 pub use decode::{Limits, Reply, decode};
 pub use encode::encode;

@@ -141,7 +141,8 @@ fn an_unreadable_cell_costs_its_row_and_no_other() {
 
 #[test]
 fn a_row_without_its_key_is_kept_apart() {
-    let body = r#"{"code":0,"data":{"fields":["day","ts_code"],"items":[[null,"a"],["20240102",null],7,["20240230","b"]]}}"#;
+    let body =
+        r#"{"code":0,"data":{"fields":["day","ts_code"],"items":[[null,"a"],["20240102",null],7,["20240230","b"]]}}"#;
     let reply = read(body).unwrap();
     let reasons: Vec<_> = reply.unreadable.iter().map(|row| row.reason.as_str()).collect();
     let (missing, unreadable) = ("column day has no value", "column day cannot be read");
