@@ -226,8 +226,8 @@ pub fn nested(entries: BTreeMap<String, Entry>) -> Value {
     for (path, entry) in entries {
         let mut parts: Vec<&str> = path.split('.').collect();
         let Some(key) = parts.pop() else { continue };
-        let section = parts.iter().fold(Some(&mut root), |table, part| {
-            table?.entry(*part).or_insert_with(|| Value::Table(toml::Table::new())).as_table_mut()
+        let section = parts.iter().try_fold(&mut root, |table, part| {
+            table.entry(*part).or_insert_with(|| Value::Table(toml::Table::new())).as_table_mut()
         });
         if let Some(section) = section {
             section.insert(key.to_owned(), entry.value);
