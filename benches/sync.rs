@@ -9,9 +9,9 @@
 //! ```
 
 use std::collections::HashMap;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,8 +23,10 @@ use axum::response::IntoResponse;
 use futures::TryStreamExt;
 use tidegate::catalog::Catalog;
 use tidegate::mirror::tushare::{Account, Mirror, MirrorOptions};
-use tidegate::model::{Area, Clock, Day, Points, Query, Securities, Span};
-use tidegate::sim::{FaultScript, Market, MarketOptions, Server};
+use tidegate::cli::export::{Format, Units, writer};
+use tidegate::model::dataset::Points;
+use tidegate::model::{Area, Clock, Day, Query, Securities, Span};
+use tidegate::sim::{FaultScript, Market, MarketOptions, Server, ServerOptions};
 use tidegate::store::Scan;
 
 const TOKEN: &str = "bench";
@@ -54,7 +56,7 @@ async fn answer(State(prepared): State<Prepared>, question: Bytes) -> impl IntoR
 struct Bench {
     folder: PathBuf,
     url: String,
-    market: Arc<Market>,
+    market: Market,
     catalog: Arc<Catalog>,
     span: Span,
 }
@@ -97,9 +99,9 @@ async fn prepare(rows: u64) -> Bench {
     let span = Span::new(last.plus(-days * 365 / 243), last);
     let clock = Clock::system();
     let options = MarketOptions::new(catalog.clone(), span.from, span.to);
-    let market = Arc::new(Market::new(MarketOptions { clock: clock.clone(), ..options }));
+    let market = Market::new(MarketOptions { clock: clock.clone(), ..options });
     let mirror = MirrorOptions { gzip: false, ..MirrorOptions::default() };
-    let mirror = Arc::new(Mirror::new(market.clone(), catalog.clone(), mirror, clock));
+    let mirror = Arc::new(Mirror::new(Arc::new(market.clone()), catalog.clone(), mirror, clock));
     let prepared = Prepared { mirror, answers: Arc::default() };
     let router = Router::new().fallback(axum::routing::post(answer)).with_state(prepared);
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
@@ -113,25 +115,146 @@ async fn prepare(rows: u64) -> Bench {
 /// The rows in the order in which days arrive, as a file for `.import`.
 async fn write_csv(bench: &Bench) -> u64 {
     let dataset = bench.catalog.get("daily").expect("daily");
-    let mut out = BufWriter::new(std::fs::File::create(bench.folder.join("daily.csv")).expect("a file"));
+    let file = BufWriter::new(std::fs::File::create(bench.folder.join("daily.csv")).expect("a file"));
+    let mut csv = writer(Format::Csv, dataset, &[], Units::Canonical, file).expect("a writer");
     let mut rows = 0;
     for day in bench.days() {
         let query = Query::area(dataset, &Area::new(Securities::All, Span::day(day)));
         let mut batches = bench.market.scan(&query).await.expect("a scan");
         while let Some(batch) = batches.try_next().await.expect("a batch") {
             rows += batch.num_rows() as u64;
-            let mut csv = tidegate::cli::export::writer(
-                tidegate::cli::export::Format::Csv,
-                dataset,
-                &[],
-                tidegate::cli::export::Units::Canonical,
-                Vec::new(),
-            )
-            .expect("a writer");
             csv.write(&batch).expect("rows");
-            let _ = csv;
         }
     }
-    out.flush().expect("the file");
+    csv.finish().expect("the end of the file");
     rows
+}
+
+/// What a process took.
+struct Run {
+    seconds: f64,
+    cpu: f64,
+    peak_mb: f64,
+}
+
+impl Bench {
+    fn days(&self) -> Vec<Day> {
+        self.market.calendar().points(Points::Trading, self.span)
+    }
+
+    /// The table as Tidegate makes it, key and all, but without `_seq`, ledger and second index.
+    fn import(&self, name: &str) -> Run {
+        let create = "pragma journal_mode=wal; pragma synchronous=normal; pragma cache_size=-65536;\n\
+            create table daily (ts_code text not null, trade_date text not null, open real, high real, low real, \
+            close real, pre_close real, change real, pct_chg real, vol real, amount real, \
+            primary key (ts_code, trade_date)) without rowid;\n.import --csv --skip 1 daily.csv daily\n";
+        self.sqlite(name, create)
+    }
+
+    /// The tool cannot replace rows by itself: into a table beside, then over.
+    fn import_again(&self, name: &str) -> Run {
+        let again = "pragma synchronous=normal; pragma cache_size=-65536;\n\
+            create temp table fresh as select * from daily limit 0;\n.import --csv --skip 1 --schema temp daily.csv fresh\n\
+            insert or replace into daily select * from fresh;\n";
+        self.sqlite(name, again)
+    }
+
+    fn sqlite(&self, name: &str, script: &str) -> Run {
+        std::fs::write(self.folder.join("script.sql"), script).expect("the script");
+        let mut command = Command::new("sqlite3");
+        command.arg(name).arg(".read script.sql");
+        self.measured(command)
+    }
+
+    /// A sync of every day into a store that is thrown away, so that every answer has been made before it counts.
+    fn warm_up(&self) {
+        self.sync("warm.db", &[]);
+        std::fs::remove_file(self.folder.join("warm.db")).expect("the store of the warm-up");
+    }
+
+    fn sync(&self, store: &str, more: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let (from, to) = (self.span.from.to_string(), self.span.to.to_string());
+        let store = format!("store.path={store}");
+        let url = format!("sources.tushare.url={}", self.url);
+        if !self.folder.join(&store["store.path=".len()..]).exists() {
+            let made = Command::new(env!("CARGO_BIN_EXE_tidegate")).current_dir(&self.folder).args(["init", "--set", &store]).output();
+            assert!(made.expect("init").status.success());
+        }
+        command.args(["sync", "daily", "--quiet", "--from", &from, "--to", &to, "--set", &store, "--set", &url]);
+        command.args(["--set", "sources.tushare.token=bench", "--set", "sources.tushare.points=15000"]);
+        command.args(["--set", "sources.tushare.per_minute=1000000", "--set", "sources.tushare.gzip=false"]);
+        command.args(more);
+        self.measured(command)
+    }
+
+    /// Runs to the end and asks the kernel what it took.
+    fn measured(&self, mut command: Command) -> Run {
+        let started = Instant::now();
+        let child = command.current_dir(&self.folder).stdout(Stdio::null()).spawn().expect("the program starts");
+        let usage = watched(child.id());
+        Run { seconds: started.elapsed().as_secs_f64(), ..usage }
+    }
+}
+
+/// CPU time and peak memory of a child, read from the process table until it has ended.
+fn watched(pid: u32) -> Run {
+    let (mut peak_kb, mut ticks) = (0u64, 0u64);
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        peak_kb = peak_kb.max(field("VmHWM:").unwrap_or(0));
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let tick = |at: usize| after_name.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        ticks = ticks.max(tick(11) + tick(12));
+        if after_name.first() == Some(&"Z") || status.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Run { seconds: 0.0, cpu: ticks as f64 / 100.0, peak_mb: peak_kb as f64 / 1024.0 }
+}
+
+/// Two minutes of `daily` by security against a mirror that allows 500 calls a minute: how many of the allowed calls are
+/// made, and how many are refused.
+fn quota(runtime: &tokio::runtime::Runtime) {
+    let catalog = Arc::new(Catalog::builtin().expect("the catalogue"));
+    let last = Day::parse("2025-12-31").expect("a day");
+    let options = MarketOptions::new(catalog, last.plus(-3_000), last);
+    let market = Market::new(MarketOptions { securities: 400, clock: Clock::system(), ..options });
+    let mirror = MirrorOptions {
+        accounts: vec![Account { token: TOKEN.to_string(), points: 5000 }],
+        enforce_points: true,
+        enforce_quota: true,
+        ..MirrorOptions::default()
+    };
+    let options = ServerOptions { mirror, ..ServerOptions::default() };
+    let server = runtime.block_on(Server::start(&market, FaultScript::none(), options)).expect("the mirror");
+    let folder = std::env::temp_dir().join(format!("tidegate-bench-quota-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let tidegate = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.current_dir(&folder).stdout(Stdio::null());
+        command
+    };
+    assert!(tidegate().arg("init").status().expect("init").success());
+    let url = format!("sources.tushare.url={}", server.url());
+    let mut command = tidegate();
+    command.args(["sync", "daily", "--quiet", "--from", "2017-10-15", "--set", &url]);
+    command.args(["--set", "sources.tushare.token=bench", "--set", "sources.tushare.points=5000"]);
+    let mut child = command.spawn().expect("sync");
+    let calls = || server.counts().get("daily").copied().unwrap_or_default();
+    while calls().calls == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_secs(120) - Duration::from_millis(50));
+    let count = calls();
+    child.kill().expect("the sync is still running");
+    child.wait().expect("the sync ends");
+    println!("quota: {} of 1,000 allowed calls in two minutes, {} refused", count.calls, count.refusals);
+    std::fs::remove_dir_all(&folder).expect("removing the bench's folder");
 }

@@ -2,9 +2,14 @@
 
 mod catalogue;
 mod config;
+mod faults;
+mod kill;
 mod licences;
+mod mirror;
+mod program;
 mod sim;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
 mod tidy;
+mod world;

@@ -97,6 +97,24 @@ impl World {
         Ran::of(self.tidegate(arguments).output().unwrap(), code, arguments)
     }
 
+    /// The same folder and market behind a source that does nothing wrong.
+    pub fn without_faults(self) -> World {
+        let mirror = MirrorOptions {
+            accounts: vec![Account { token: TOKEN.to_string(), points: 15_000 }],
+            ..MirrorOptions::default()
+        };
+        let options = ServerOptions { mirror, ..ServerOptions::default() };
+        let server = self.runtime.block_on(Server::start(&self.market, FaultScript::none(), options)).unwrap();
+        World { server, ..self }
+    }
+
+    /// What the `sqlite3` tool prints.
+    pub fn sqlite(&self, sql: &str) -> String {
+        let ran = Command::new("sqlite3").arg("-readonly").arg(self.store_path()).arg(sql).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    }
+
     /// An empty store with its tables.
     pub fn create_store(&self) {
         self.open(true);
