@@ -12,4 +12,5 @@ mod store_model;
 mod store_sqlite;
 mod store_suite;
 mod tidy;
+mod tushare;
 mod world;

@@ -15,16 +15,24 @@ pub struct Door {
     url: Url,
     token: String,
     body_bytes_max: usize,
-    connect_timeout: Duration,
-    timeout: Duration,
-    gzip: bool,
+    habits: Habits,
     client: RwLock<Client>,
 }
 
-/// The token is not shown.
+/// How connections are made.
+#[derive(Clone, Copy)]
+struct Habits {
+    connect_timeout: Duration,
+    timeout: Duration,
+    gzip: bool,
+    /// The address is on this machine: no proxy stands between, and compressing would only cost time.
+    loopback: bool,
+}
+
+/// Neither the token nor a password in the address is shown.
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("url", &self.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("Door").field("host", &self.url.host_str()).finish_non_exhaustive()
     }
 }
 
@@ -35,20 +43,15 @@ impl Door {
             Error::invalid("the address of the source tushare is no web address")
                 .hint("write it like http://api.tushare.pro")
         })?;
-        Ok(Door {
-            url,
-            token: options.token.clone(),
-            body_bytes_max: options.body_bytes_max,
-            connect_timeout: options.connect_timeout,
-            timeout: options.timeout,
-            gzip: options.gzip,
-            client: RwLock::new(build_client(options.connect_timeout, options.timeout, options.gzip)?),
-        })
+        let TushareOptions { connect_timeout, timeout, gzip, body_bytes_max, .. } = *options;
+        let habits = Habits { connect_timeout, timeout, gzip, loopback: is_loopback(&url) };
+        let client = RwLock::new(build_client(habits)?);
+        Ok(Door { url, token: options.token.clone(), body_bytes_max, habits, client })
     }
 
     /// Drops every pooled connection; calls under way finish on theirs.
     pub fn renew(&self) {
-        if let Ok(fresh) = build_client(self.connect_timeout, self.timeout, self.gzip) {
+        if let Ok(fresh) = build_client(self.habits) {
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
     }
@@ -114,15 +117,24 @@ fn causes(error: &reqwest::Error) -> String {
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Redirects are not followed: the body holds the token, and it goes to the configured address only.
-fn build_client(connect_timeout: Duration, timeout: Duration, gzip: bool) -> Result<Client> {
-    let builder = Client::builder()
-        .connect_timeout(connect_timeout)
-        .timeout(timeout)
-        .gzip(gzip)
+fn build_client(habits: Habits) -> Result<Client> {
+    let mut builder = Client::builder()
+        .connect_timeout(habits.connect_timeout)
+        .timeout(habits.timeout)
+        .gzip(habits.gzip && !habits.loopback)
         .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true)
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+    if habits.loopback {
+        builder = builder.no_proxy();
+    }
     builder.build().map_err(|error| Error::bug("the HTTP client cannot be built").caused_by(error))
 }
 
