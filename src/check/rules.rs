@@ -103,7 +103,7 @@ fn vwap_in_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
         return None;
     }
     let ten = |power: i8| 10i128.pow(power.unsigned_abs().into());
-    // Everything in units of 10^-(price + volume + amount scale), twice and a thousand times as fine for the tolerances.
+    // Compared as whole numbers: prices in thousandths and volumes in halves of their unit, for the tolerances.
     let (price_one, volume_one, amount_one) = (ten(low.scale), ten(volume.scale), ten(amount.scale));
     Some(Box::new(move |row| {
         let (volume, amount) = (volume.get(row)?, amount.get(row)?);
@@ -211,8 +211,8 @@ fn code_uniqueness<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> 
     }))
 }
 
-/// The day on which the first shares were listed.
-const FIRST_LISTING: Day = Day(7657);
+/// 1990-12-01, when trading in Shenzhen began; Shanghai followed on the 19th.
+const FIRST_LISTING: Day = Day(7639);
 
 fn list_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let listed = columns.get("list_date")?;
@@ -222,8 +222,7 @@ fn list_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> 
         let Some(listed) = listed.day(row) else {
             return matches!(status, "L" | "D").then_some("list_date is missing");
         };
-        // Shanghai's first eight shares carry the days of their first public offers.
-        if listed < FIRST_LISTING.plus(-3_650) {
+        if listed < FIRST_LISTING {
             return Some("list_date is before there was an exchange");
         }
         let delisted = delisted.and_then(|cells| cells.day(row))?;

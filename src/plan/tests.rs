@@ -227,13 +227,28 @@ fn days_cost_as_few_calls_as_the_cap_allows() {
     check("one missing day is one call", year().claimed(claims), 1, 1, "all x 2020-06-15", "all x 2020-06-15");
     let claims = market_days("20200101", "20201231", &[]);
     check("what is claimed is not asked", year().claimed(claims.clone()), 0, 0, "", "");
-    check("force asks for what is claimed", year().claimed(claims).force(), 243, 243, "all x 2020-01-02", "all x 2020-12-31");
+    check(
+        "force asks for what is claimed",
+        year().claimed(claims).force(),
+        243,
+        243,
+        "all x 2020-01-02",
+        "all x 2020-12-31",
+    );
     let week = Case::new("daily", day_and_security(6000), wanted("", "20201001", "20201009"));
     check("holidays are not asked", week, 1, 1, "all x 2020-10-09", "all x 2020-10-09");
     let holidays = Case::new("daily", day_and_security(6000), wanted("", "20201001", "20201008"));
     check("only holidays is nothing", holidays, 0, 0, "", "");
-    let market = |count| Case::new("daily", day_and_security(6000), wanted("", "20200615", "20200615")).securities(count);
-    check("6,100 rows against a cap of 6,000 are two pages", market(6098), 1, 2, "all x 2020-06-15", "all x 2020-06-15");
+    let market =
+        |count| Case::new("daily", day_and_security(6000), wanted("", "20200615", "20200615")).securities(count);
+    check(
+        "6,100 rows against a cap of 6,000 are two pages",
+        market(6098),
+        1,
+        2,
+        "all x 2020-06-15",
+        "all x 2020-06-15",
+    );
     check("rows at the cap are no answer", market(5998), 1, 2, "all x 2020-06-15", "all x 2020-06-15");
     check("rows below the cap are", market(5997), 1, 1, "all x 2020-06-15", "all x 2020-06-15");
 }
@@ -242,77 +257,171 @@ fn days_cost_as_few_calls_as_the_cap_allows() {
 fn securities_cost_as_few_calls_as_the_cap_allows() {
     let ten_years = |name, cap, cuts| Case::new(name, offer(cuts, cap), wanted("000007.SZ", "20110101", "20201231"));
     let both = || vec![by_day(), by_security()];
-    check("ten years of one security are one call", ten_years("daily", 6000, both()), 1, 1,
-        "000007.SZ x 2011-01-03..2020-12-31", "000007.SZ x 2011-01-03..2020-12-31");
-    check("or two under a small cap", ten_years("daily", 2000, both()), 2, 2,
-        "000007.SZ x 2011-01-03..2018-08-30", "000007.SZ x 2018-08-31..2020-12-31");
+    check(
+        "ten years of one security are one call",
+        ten_years("daily", 6000, both()),
+        1,
+        1,
+        "000007.SZ x 2011-01-03..2020-12-31",
+        "000007.SZ x 2011-01-03..2020-12-31",
+    );
+    check(
+        "or two under a small cap",
+        ten_years("daily", 2000, both()),
+        2,
+        2,
+        "000007.SZ x 2011-01-03..2018-08-30",
+        "000007.SZ x 2018-08-31..2020-12-31",
+    );
     let chips = Case::new("chips", offer(vec![by_security()], 6000), wanted("000007.SZ", "20200101", "20201231"));
-    check("a hundred rows a day make slices of 59 days", chips, 5, 5,
-        "000007.SZ x 2020-01-02..2020-04-01", "000007.SZ x 2020-12-23..2020-12-31");
+    check(
+        "a hundred rows a day make slices of 59 days",
+        chips,
+        5,
+        5,
+        "000007.SZ x 2020-01-02..2020-04-01",
+        "000007.SZ x 2020-12-23..2020-12-31",
+    );
     let alone = ten_years("daily", 6000, vec![by_code_alone()]);
     check("a cut without a span asks for all time", alone, 1, 1, "000007.SZ x all time", "000007.SZ x all time");
     let one_day = Case::new("daily", day_and_security(6000), wanted("000007.SZ", "20200615", "20200615"));
     check("one cell is asked by security", one_day, 1, 1, "000007.SZ x 2020-06-15", "000007.SZ x 2020-06-15");
-    let three = Case::new("daily", day_and_security(6000), wanted("000001.SZ,000002.SZ,000003.SZ", "20200615", "20200615"));
+    let three =
+        Case::new("daily", day_and_security(6000), wanted("000001.SZ,000002.SZ,000003.SZ", "20200615", "20200615"));
     check("three cells of one day are one call by day", three, 1, 1, "all x 2020-06-15", "all x 2020-06-15");
     let gone = Case::new("daily", day_and_security(6000), wanted("600001.SH", "20200101", "20201231"));
-    check("a delisted name is asked within its life", gone, 1, 1,
-        "600001.SH x 2020-01-02..2020-12-28", "600001.SH x 2020-01-02..2020-12-28");
+    check(
+        "a delisted name is asked within its life",
+        gone,
+        1,
+        1,
+        "600001.SH x 2020-01-02..2020-12-28",
+        "600001.SH x 2020-01-02..2020-12-28",
+    );
     let dead = Case::new("daily", day_and_security(6000), wanted("600001.SH", "20201229", "20201231"));
     check("and not after it", dead, 0, 0, "", "");
     let renamed = Case::new("daily", day_and_security(6000), wanted("830799.BJ,920799.BJ", "20200101", "20201231"));
-    check("a former code is the current one", renamed, 1, 1,
-        "920799.BJ x 2020-01-02..2020-12-31", "920799.BJ x 2020-01-02..2020-12-31");
+    check(
+        "a former code is the current one",
+        renamed,
+        1,
+        1,
+        "920799.BJ x 2020-01-02..2020-12-31",
+        "920799.BJ x 2020-01-02..2020-12-31",
+    );
     let index = Case::new("index", offer(vec![by_security()], 8000), wanted("", "20200101", "20201231"));
-    check("all indices are those of the catalogue", index, 2, 2,
-        "000001.SH x 2020-01-02..2020-12-31", "000300.SH x 2020-01-02..2020-12-31");
+    check(
+        "all indices are those of the catalogue",
+        index,
+        2,
+        2,
+        "000001.SH x 2020-01-02..2020-12-31",
+        "000300.SH x 2020-01-02..2020-12-31",
+    );
 }
 
 #[test]
 fn claims_of_single_securities_count_towards_the_market() {
     let own = |codes: std::ops::Range<usize>, to: &str| -> Vec<Claim> {
-        codes.map(|number| claim(one(&format!("{:06}.SZ", number + 1), "20200102", to), "2020-12-31T19:00", None)).collect()
+        codes
+            .map(|number| claim(one(&format!("{:06}.SZ", number + 1), "20200102", to), "2020-12-31T19:00", None))
+            .collect()
     };
-    let others = || ["600001.SH", "920799.BJ", "301000.SZ"].map(|code| claim(one(code, "20200102", "20201231"), "2020-12-31T19:00", None));
+    let others = || {
+        ["600001.SH", "920799.BJ", "301000.SZ"]
+            .map(|code| claim(one(code, "20200102", "20201231"), "2020-12-31T19:00", None))
+    };
     let year = || Case::new("daily", day_and_security(6000), wanted("", "20200101", "20201231")).securities(300);
     let claims: Vec<Claim> = own(0..300, "20201231").into_iter().chain(others()).collect();
     check("everybody claimed one by one is everything", year().claimed(claims), 0, 0, "", "");
     let claims: Vec<Claim> = own(1..300, "20201231").into_iter().chain(others()).collect();
-    check("one new security is one call, not one a day", year().claimed(claims), 1, 1,
-        "000001.SZ x 2020-01-02..2020-12-31", "000001.SZ x 2020-01-02..2020-12-31");
+    check(
+        "one new security is one call, not one a day",
+        year().claimed(claims),
+        1,
+        1,
+        "000001.SZ x 2020-01-02..2020-12-31",
+        "000001.SZ x 2020-01-02..2020-12-31",
+    );
     let claims: Vec<Claim> = own(1..300, "20201230").into_iter().chain(others()).collect();
-    check("a new security and a new day are two calls", year().claimed(claims), 2, 2,
-        "all x 2020-12-31", "000001.SZ x 2020-01-02..2020-12-30");
+    check(
+        "a new security and a new day are two calls",
+        year().claimed(claims),
+        2,
+        2,
+        "all x 2020-12-31",
+        "000001.SZ x 2020-01-02..2020-12-30",
+    );
     let gap = vec![claim(one("000007.SZ", "20200301", "20200930"), "2020-12-31T19:00", None)];
     let around = Case::new("daily", offer(vec![by_security()], 6000), wanted("000007.SZ", "20200101", "20201231"));
-    check("a gap of claimed days does not cost a second call", around.claimed(gap.clone()), 1, 1,
-        "000007.SZ x 2020-01-02..2020-12-31", "000007.SZ x 2020-01-02..2020-12-31");
+    check(
+        "a gap of claimed days does not cost a second call",
+        around.claimed(gap.clone()),
+        1,
+        1,
+        "000007.SZ x 2020-01-02..2020-12-31",
+        "000007.SZ x 2020-01-02..2020-12-31",
+    );
     let narrow = Case::new("daily", offer(vec![by_security()], 100), wanted("000007.SZ", "20200101", "20201231"));
-    check("unless the cap parts it", narrow.claimed(gap), 2, 2,
-        "000007.SZ x 2020-01-02..2020-02-28", "000007.SZ x 2020-10-09..2020-12-31");
+    check(
+        "unless the cap parts it",
+        narrow.claimed(gap),
+        2,
+        2,
+        "000007.SZ x 2020-01-02..2020-02-28",
+        "000007.SZ x 2020-10-09..2020-12-31",
+    );
 }
 
 #[test]
 fn days_that_are_not_published_or_not_whole_are_known() {
     let today = |now: &str| Case::new("daily", day_and_security(6000), wanted("", "20200615", "20200616")).at(now);
-    check("today is not asked before publication", today("2020-06-16T16:59"), 1, 1, "all x 2020-06-15", "all x 2020-06-15");
+    check(
+        "today is not asked before publication",
+        today("2020-06-16T16:59"),
+        1,
+        1,
+        "all x 2020-06-15",
+        "all x 2020-06-15",
+    );
     assert_eq!(today("2020-06-16T16:59").plan().points_not_due, 1);
-    check("today is asked from publication on", today("2020-06-16T17:00"), 2, 2, "all x 2020-06-15", "all x 2020-06-16");
-    let half = || vec![
-        claim(Area::day(day("20200615")), "2020-06-15T17:30", None),
-        claim(Area::day(day("20200616")), "2020-06-16T17:30", Some("2020-06-16T18:30")),
-    ];
+    check(
+        "today is asked from publication on",
+        today("2020-06-16T17:00"),
+        2,
+        2,
+        "all x 2020-06-15",
+        "all x 2020-06-16",
+    );
+    let half = || {
+        vec![
+            claim(Area::day(day("20200615")), "2020-06-15T17:30", None),
+            claim(Area::day(day("20200616")), "2020-06-16T17:30", Some("2020-06-16T18:30")),
+        ]
+    };
     check("a half-published day waits", today("2020-06-16T18:29").claimed(half()), 0, 0, "", "");
     let again = today("2020-06-16T18:30").claimed(half());
     assert_eq!(again.plan().points_provisional, 1);
     check("and is asked again when it is stale", again, 1, 1, "all x 2020-06-16", "all x 2020-06-16");
     let early = vec![claim(Area::day(day("20200616")), "2020-06-16T09:00", None)];
-    check("a claim from before publication holds nothing", today("2020-06-16T17:00").claimed(early), 2, 2,
-        "all x 2020-06-15", "all x 2020-06-16");
+    check(
+        "a claim from before publication holds nothing",
+        today("2020-06-16T17:00").claimed(early),
+        2,
+        2,
+        "all x 2020-06-15",
+        "all x 2020-06-16",
+    );
     let stale = vec![claim(one("000007.SZ", "20110101", "20200615"), "2020-06-15T17:30", Some("2020-06-15T18:30"))];
     let history = Case::new("daily", day_and_security(6000), wanted("000007.SZ", "20110101", "20200615"));
-    check("a stale claim over years asks for its unsettled days", history.at("2020-06-15T19:00").claimed(stale), 1, 1,
-        "000007.SZ x 2020-06-09..2020-06-15", "000007.SZ x 2020-06-09..2020-06-15");
+    check(
+        "a stale claim over years asks for its unsettled days",
+        history.at("2020-06-15T19:00").claimed(stale),
+        1,
+        1,
+        "000007.SZ x 2020-06-09..2020-06-15",
+        "000007.SZ x 2020-06-09..2020-06-15",
+    );
     let flow = |now: &str| Case::new("flow", offer(vec![by_range()], 300), wanted("", "20200612", "20200615")).at(now);
     check("published on the next trading day: not at the weekend", flow("2020-06-14T12:00"), 0, 0, "", "");
     check("but on Monday morning", flow("2020-06-15T09:00"), 1, 1, "all x 2020-06-12", "all x 2020-06-12");
@@ -321,30 +430,86 @@ fn days_that_are_not_published_or_not_whole_are_known() {
 #[test]
 fn ranges_periods_and_wholes_have_their_own_units() {
     let flow = || Case::new("flow", offer(vec![by_day(), by_range()], 300), wanted("", "20190101", "20201230"));
-    check("ranges are as long as the cap allows", flow(), 2, 2, "all x 2019-01-01..2020-03-03", "all x 2020-03-04..2020-12-30");
+    check(
+        "ranges are as long as the cap allows",
+        flow(),
+        2,
+        2,
+        "all x 2019-01-01..2020-03-03",
+        "all x 2020-03-04..2020-12-30",
+    );
     let inner = market_days("20190601", "20201130", &[]);
-    check("claimed days between two gaps part the ranges at the cap", flow().claimed(inner), 2, 2,
-        "all x 2019-01-01..2019-05-31", "all x 2020-12-01..2020-12-30");
+    check(
+        "claimed days between two gaps part the ranges at the cap",
+        flow().claimed(inner),
+        2,
+        2,
+        "all x 2019-01-01..2019-05-31",
+        "all x 2020-12-01..2020-12-30",
+    );
     let mut calendar = Case::new("calendar", offer(vec![by_range()], None), wanted("", "", "")).at("2020-06-15T12:00");
     calendar.offer.calls_per_slice = 2;
-    check("the calendar is known to the end of the year", calendar, 1, 2, "all x 1990-12-19..2020-12-31", "all x 1990-12-19..2020-12-31");
-    let known = claim(Area::new(Securities::All, Span::new(day("19901219"), day("20201231"))), "2020-06-15T12:00", Some("2020-06-22T12:00"));
+    check(
+        "the calendar is known to the end of the year",
+        calendar,
+        1,
+        2,
+        "all x 1990-12-19..2020-12-31",
+        "all x 1990-12-19..2020-12-31",
+    );
+    let known = claim(
+        Area::new(Securities::All, Span::new(day("19901219"), day("20201231"))),
+        "2020-06-15T12:00",
+        Some("2020-06-22T12:00"),
+    );
     let calendar = Case::new("calendar", offer(vec![by_range()], None), wanted("", "", "")).at("2020-06-23T12:00");
-    check("and refreshed where it is not settled", calendar.claimed(vec![known]), 1, 1,
-        "all x 2020-06-08..2020-12-31", "all x 2020-06-08..2020-12-31");
-    let income = || Case::new("income", offer(vec![by_period(), by_code_alone()], None), wanted("", "20200101", "20201231"));
+    check(
+        "and refreshed where it is not settled",
+        calendar.claimed(vec![known]),
+        1,
+        1,
+        "all x 2020-06-08..2020-12-31",
+        "all x 2020-06-08..2020-12-31",
+    );
+    let income =
+        || Case::new("income", offer(vec![by_period(), by_code_alone()], None), wanted("", "20200101", "20201231"));
     check("a period is asked when it has ended", income(), 3, 3, "all x 2020-03-31", "all x 2020-09-30");
     assert_eq!(income().plan().points_not_due, 1);
-    check("and the last one of the year after New Year's Eve", income().at("2021-01-01T00:00"), 4, 4, "all x 2020-03-31", "all x 2020-12-31");
-    let single = Case::new("income", offer(vec![by_period(), by_code_alone()], None), wanted("000007.SZ", "20200101", "20201231"));
+    check(
+        "and the last one of the year after New Year's Eve",
+        income().at("2021-01-01T00:00"),
+        4,
+        4,
+        "all x 2020-03-31",
+        "all x 2020-12-31",
+    );
+    let single = Case::new(
+        "income",
+        offer(vec![by_period(), by_code_alone()], None),
+        wanted("000007.SZ", "20200101", "20201231"),
+    );
     check("one company's periods are one call", single, 1, 1, "000007.SZ x all time", "000007.SZ x all time");
     let list = || Case::new("list", offer(vec![Cut::Whole, by_code_alone()], 6000), wanted("", "", ""));
     check("a whole table is one slice", list(), 1, 1, "all x all time", "all x all time");
     let fresh = claim(Area::whole(), "2020-12-31T06:00", Some("2021-01-01T06:00"));
     check("that is not asked again before it is stale", list().claimed(vec![fresh.clone()]), 0, 0, "", "");
-    check("and then again", list().claimed(vec![fresh]).at("2021-01-01T06:00"), 1, 1, "all x all time", "all x all time");
+    check(
+        "and then again",
+        list().claimed(vec![fresh]).at("2021-01-01T06:00"),
+        1,
+        1,
+        "all x all time",
+        "all x all time",
+    );
     let top = Case::new("top", offer(vec![by_day(), by_range()], 2500), wanted("", "20200101", "20201231"));
-    check("estimates of what happened leave room under the cap", top, 13, 13, "all x 2020-01-02..2020-02-06", "all x 2020-12-29..2020-12-31");
+    check(
+        "estimates of what happened leave room under the cap",
+        top,
+        13,
+        13,
+        "all x 2020-01-02..2020-02-06",
+        "all x 2020-12-29..2020-12-31",
+    );
 }
 
 #[test]
@@ -440,10 +605,13 @@ fn an_audit_explains_every_cell() {
     let holes = audited(&half_year(&["20200305", "20200306", "20200310"]), &[], None);
     assert_eq!((holes.unexplained, holes.cells.unknown), (3 * 99, 3 * 99));
     let remedies: Vec<&str> = holes.holes.iter().map(|hole| hole.remedy.as_str()).collect();
-    assert_eq!(remedies, [
-        "tidegate sync daily --from 2020-03-05 --to 2020-03-06",
-        "tidegate sync daily --from 2020-03-10 --to 2020-03-10",
-    ]);
+    assert_eq!(
+        remedies,
+        [
+            "tidegate sync daily --from 2020-03-05 --to 2020-03-06",
+            "tidegate sync daily --from 2020-03-10 --to 2020-03-10",
+        ]
+    );
 
     let mut lost = half_year(&[]);
     lost.coverage.rows_by_day[3].1 = 98;
