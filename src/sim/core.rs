@@ -11,11 +11,27 @@ use super::securities::{self, Stock};
 use super::sessions::Sessions;
 use super::story::Story;
 
+/// The sessions from which on rules of trading changed.
+pub struct Reforms {
+    /// 2020-08-24: the growth board moves by 20 percent.
+    pub growth_board: u32,
+    /// 2023-04-10: new listings on the main boards trade five days without limits.
+    pub registration: u32,
+}
+
+impl Reforms {
+    fn of(sessions: &Sessions) -> Reforms {
+        let from = |year, month, day| Day::new(year, month, day).map_or(u32::MAX, |day| sessions.number_from(day));
+        Reforms { growth_board: from(2020, 8, 24), registration: from(2023, 4, 10) }
+    }
+}
+
 /// The market as a function of its seed.
 pub struct Core {
     pub seed: u64,
     pub catalog: Arc<Catalog>,
     pub sessions: Sessions,
+    pub reforms: Reforms,
     /// The days for which rows exist.
     pub days: Span,
     pub stocks: Vec<Stock>,
@@ -36,7 +52,8 @@ impl Core {
             .collect();
         let by_code = stocks.iter().map(|stock| (stock.code.clone(), stock.number)).collect();
         let stories = stocks.iter().map(|_| OnceLock::new()).collect();
-        Core { seed, catalog, sessions, days, stocks, clock, by_code, stories, market }
+        let reforms = Reforms::of(&sessions);
+        Core { seed, catalog, sessions, reforms, days, stocks, clock, by_code, stories, market }
     }
 
     pub fn dice(&self, stream: Stream, a: u64, b: u64) -> Dice {

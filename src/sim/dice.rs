@@ -23,7 +23,6 @@ pub enum Stream {
     Connect,
     Concept,
     Hot,
-    Chips,
     Base,
     Quarter,
     Balance,

@@ -210,7 +210,7 @@ fn parts(core: &Core, scope: Scope, first: Option<&Order>) -> Box<dyn Iterator<I
         scope.stocks.chunks(step).map(|stocks| scope.with_stocks(stocks)).collect()
     } else if let Some(time) = dataset.time.as_deref().filter(|time| column == Some(time)) {
         let days = if time == "trade_date" { session_days(core, &scope) } else { scope.known_days(core, time) };
-        let step = days_a_part(&scope);
+        let step = days_a_part(core, &scope);
         let starts = (days.from.0..=days.to.0).step_by(step as usize);
         starts.map(|start| scope.with_span(time, Span::new(Day(start), Day(start + step - 1)))).collect()
     } else {
@@ -228,23 +228,33 @@ fn session_days(core: &Core, scope: &Scope) -> Span {
     }
 }
 
-fn securities_a_part(core: &Core, scope: &Scope) -> usize {
-    let days = match scope.dataset.expect.points {
-        Points::QuarterEnd => 40,
-        _ if scope.dataset.time.is_none() => 1,
-        _ => scope.sessions(core).len().max(1),
-    };
-    let rows = days as f64 * scope.dataset.expect.rows_per_security.max(0.01);
-    ((PART_ROWS / rows) as usize).clamp(1, 10_000)
+/// Rows that one security has at one point of time, about.
+fn density(scope: &Scope, securities: usize) -> f64 {
+    let expect = &scope.dataset.expect;
+    match expect.rows_per_point > 0.0 {
+        true => expect.rows_per_point / securities.max(1) as f64,
+        false => expect.rows_per_security,
+    }
 }
 
-fn days_a_part(scope: &Scope) -> i32 {
-    let expect = &scope.dataset.expect;
-    let market = expect.rows_per_security * scope.stocks.len() as f64;
-    let rows = if expect.rows_per_point > 0.0 { expect.rows_per_point } else { market };
-    let days = match expect.points {
+fn securities_a_part(core: &Core, scope: &Scope) -> usize {
+    let days = match scope.dataset.time.as_deref() {
+        None => 1,
+        Some("trade_date") => scope.sessions(core).len(),
+        Some(time) => {
+            let span = scope.known_days(core, time);
+            let days = (span.to.0 - span.from.0 + 1).max(1) as usize;
+            if scope.dataset.expect.points == Points::QuarterEnd { days.div_ceil(91) } else { days }
+        }
+    };
+    let rows = days.max(1) as f64 * density(scope, core.stocks.len());
+    ((PART_ROWS / rows.max(0.001)) as usize).clamp(1, 10_000)
+}
+
+fn days_a_part(core: &Core, scope: &Scope) -> i32 {
+    let days = match scope.dataset.expect.points {
         Points::QuarterEnd => 92.0,
-        _ => PART_ROWS / rows.max(1.0),
+        _ => PART_ROWS / (density(scope, core.stocks.len()) * scope.stocks.len() as f64).max(1.0),
     };
     (days as i32).clamp(1, 366)
 }

@@ -132,18 +132,16 @@ impl Story {
     }
 
     fn limit_percent(&self, stock: &Stock, session: u32, core: &Core) -> Option<u8> {
-        let age = session.saturating_sub(self.listed);
-        let since =
-            |year, month, day| Day::new(year, month, day).is_some_and(|start| core.sessions.day(session) >= start);
+        let reforms = &core.reforms;
         let (free_days, percent) = match stock.board {
             Board::Beijing => (1, 30),
             Board::Star => (5, 20),
-            Board::ChiNext if since(2020, 8, 24) => (5, 20),
+            Board::ChiNext if session >= reforms.growth_board => (5, 20),
             _ if self.is_special(session) => (0, 5),
-            _ if since(2023, 4, 10) => (5, 10),
+            _ if session >= reforms.registration => (5, 10),
             _ => (1, 10),
         };
-        (age >= free_days).then_some(percent)
+        (session.saturating_sub(self.listed) >= free_days).then_some(percent)
     }
 
     pub fn is_halted(&self, session: u32) -> bool {

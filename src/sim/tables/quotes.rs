@@ -297,7 +297,13 @@ fn paid_milli(core: &Core, story: &Story, session: u32) -> i64 {
     recent.map(|dividend| dividend.cash_milli).sum()
 }
 
-const SIZES: [&str; 4] = ["sm", "md", "lg", "elg"];
+/// The columns of the small, medium, large and extra large orders: bought and sold, volume and amount.
+const SIZES: [[&str; 4]; 4] = [
+    ["buy_sm_vol", "buy_sm_amount", "sell_sm_vol", "sell_sm_amount"],
+    ["buy_md_vol", "buy_md_amount", "sell_md_vol", "sell_md_amount"],
+    ["buy_lg_vol", "buy_lg_amount", "sell_lg_vol", "sell_lg_amount"],
+    ["buy_elg_vol", "buy_elg_amount", "sell_elg_vol", "sell_elg_amount"],
+];
 
 pub fn moneyflow(core: &Core, scope: &Scope, rows: &mut Rows) {
     each_stock(core, scope, |stock, story, sessions| {
@@ -307,11 +313,11 @@ pub fn moneyflow(core: &Core, scope: &Scope, rows: &mut Rows) {
             let sold = Split::of(&mut dice, &bar);
             rows.text("ts_code", &stock.code);
             rows.date("trade_date", core.sessions.day(bar.session));
-            for (size, name) in SIZES.iter().enumerate() {
-                rows.int(&format!("buy_{name}_vol"), bought.volume[size]);
-                rows.int(&format!("buy_{name}_amount"), bought.amount[size]);
-                rows.int(&format!("sell_{name}_vol"), sold.volume[size]);
-                rows.int(&format!("sell_{name}_amount"), sold.amount[size]);
+            for (size, [bought_volume, bought_amount, sold_volume, sold_amount]) in SIZES.into_iter().enumerate() {
+                rows.int(bought_volume, bought.volume[size]);
+                rows.int(bought_amount, bought.amount[size]);
+                rows.int(sold_volume, sold.volume[size]);
+                rows.int(sold_amount, sold.amount[size]);
             }
             rows.int("net_mf_vol", bought.large_volume() - sold.large_volume());
             rows.int("net_mf_amount", bought.large_amount() - sold.large_amount());
