@@ -22,8 +22,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::TryStreamExt;
 use tidegate::catalog::Catalog;
-use tidegate::mirror::tushare::{Account, Mirror, MirrorOptions};
 use tidegate::cli::export::{Format, Units, writer};
+use tidegate::mirror::tushare::{Account, Mirror, MirrorOptions};
 use tidegate::model::dataset::Points;
 use tidegate::model::{Area, Clock, Day, Query, Securities, Span};
 use tidegate::sim::{FaultScript, Market, MarketOptions, Server, ServerOptions};
@@ -87,8 +87,15 @@ fn main() {
     ] {
         println!("{name:44} {:>9.2} {:>12.0} {:>8.2} {:>8.0}", run.seconds, rate(run), run.cpu, run.peak_mb);
     }
-    println!("{:44} {:>9.2} {:>12} {:>8.2} {:>8.0}", "nothing to do", nothing.seconds, "", nothing.cpu, nothing.peak_mb);
-    println!("\nratio, first load: {:.2} x   again: {:.2} x", rate(&first) / rate(&import), rate(&again) / rate(&import_again));
+    println!(
+        "{:44} {:>9.2} {:>12} {:>8.2} {:>8.0}",
+        "nothing to do", nothing.seconds, "", nothing.cpu, nothing.peak_mb
+    );
+    println!(
+        "\nratio, first load: {:.2} x   again: {:.2} x",
+        rate(&first) / rate(&import),
+        rate(&again) / rate(&import_again)
+    );
     std::fs::remove_dir_all(&bench.folder).expect("removing the bench's folder");
 }
 
@@ -178,7 +185,10 @@ impl Bench {
         let store = format!("store.path={store}");
         let url = format!("sources.tushare.url={}", self.url);
         if !self.folder.join(&store["store.path=".len()..]).exists() {
-            let made = Command::new(env!("CARGO_BIN_EXE_tidegate")).current_dir(&self.folder).args(["init", "--set", &store]).output();
+            let made = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+                .current_dir(&self.folder)
+                .args(["init", "--set", &store])
+                .output();
             assert!(made.expect("init").status.success());
         }
         command.args(["sync", "daily", "--quiet", "--from", &from, "--to", &to, "--set", &store, "--set", &url]);

@@ -1,5 +1,6 @@
 //! The program from its arguments to its exit code: configuration, log, runtime, command, error.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use crate::model::{Clock, Error, Result};
 
 /// Runs the program. Whatever goes wrong is told on stderr, once, with the remedy.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (arguments, set) = settings_apart(std::env::args_os());
+    let cli = Cli { set, ..Cli::parse_from(arguments) };
     let json = cli.json;
     match start(cli) {
         Ok(code) => ExitCode::from(code),
@@ -22,6 +24,27 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Takes every `--set KEY=VALUE` out of the arguments, in order: the parser would keep only those of one place, before or
+/// after the command.
+fn settings_apart(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
+    let (mut rest, mut set) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy();
+        if text == "--" {
+            rest.push(argument);
+            break;
+        }
+        match (text.strip_prefix("--set="), text == "--set" && arguments.peek().is_some()) {
+            (Some(value), _) => set.push(value.to_string()),
+            (None, true) => set.extend(arguments.next().map(|value| value.to_string_lossy().into_owned())),
+            (None, false) => rest.push(argument),
+        }
+    }
+    rest.extend(arguments);
+    (rest, set)
 }
 
 fn start(cli: Cli) -> Result<u8> {
@@ -56,4 +79,18 @@ fn report(error: &Error, json: bool) {
         return;
     }
     eprintln!("error: {}", cli::describe_error(error));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_count_wherever_they_stand() {
+        let arguments = ["tidegate", "--set", "a=1", "sync", "--set=b=2", "daily", "--", "--set", "c=3"];
+        let (rest, set) = settings_apart(arguments.into_iter().map(OsString::from));
+        assert_eq!(set, ["a=1", "b=2"]);
+        assert_eq!(rest, ["tidegate", "sync", "daily", "--", "--set", "c=3"]);
+        assert_eq!(settings_apart(["tidegate", "--set"].into_iter().map(OsString::from)).0.len(), 2);
+    }
 }

@@ -107,6 +107,7 @@ pub struct Sync {
     pub retry_jitter: f64,
     pub throttles_max: u32,
     pub pages_max: u32,
+    pub failed_in_a_row_max: u32,
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
     pub quota_share: f64,

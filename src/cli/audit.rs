@@ -67,6 +67,8 @@ pub async fn audits(context: &Context, store: &dyn Store, names: &[String], span
     for dataset in datasets {
         let coverage = store.coverage(&dataset.name).await?;
         let failures = store.failures(Some(&dataset.name), false).await?;
+        // A span asks about tables that are kept; about others only when they are named.
+        let span = span.filter(|_| !names.is_empty() || !coverage.is_empty());
         audits.push(plan::audit(dataset, &knowledge, &coverage, &failures, span, context.clock.now()));
     }
     Ok(audits)

@@ -115,6 +115,7 @@ impl Context {
             retry_jitter: sync.retry_jitter,
             throttles_max: sync.throttles_max,
             pages_max: sync.pages_max,
+            failed_in_a_row_max: sync.failed_in_a_row_max,
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,

@@ -48,6 +48,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sync.retry_jitter", Float(0.0, 1.0)),
     ("sync.throttles_max", Integer(0, 1_000)),
     ("sync.pages_max", Integer(1, 100_000)),
+    ("sync.failed_in_a_row_max", Integer(1, 100_000)),
     ("sync.failure_attempts_max", Integer(1, 1_000)),
     ("sync.failure_retry_minutes", Integer(0, 100_000)),
     ("sync.quota_share", Float(0.01, 1.0)),

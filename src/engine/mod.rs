@@ -47,6 +47,8 @@ pub struct Options {
     pub throttles_max: u32,
     /// Pages of one slice.
     pub pages_max: u32,
+    /// Slices that fail one after the other until the source is set aside.
+    pub failed_in_a_row_max: u32,
     /// Attempts over all runs until only a person may retry a failure.
     pub failure_attempts_max: u32,
     /// Minutes until a later run may try a failed slice again.
@@ -68,6 +70,7 @@ impl Default for Options {
             retry_jitter: 0.5,
             throttles_max: 10,
             pages_max: 1_000,
+            failed_in_a_row_max: 8,
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,

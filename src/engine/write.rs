@@ -50,6 +50,8 @@ pub struct Writer<'a> {
     /// The totals of the task so far, as the store has them.
     pub totals: Totals,
     group: Group,
+    /// Slices that failed since the last one that was answered.
+    failed_in_a_row: u32,
     writing: Option<JoinHandle<Result<(Receipt, Totals)>>>,
     end: Option<WorkEnd>,
 }
@@ -57,7 +59,18 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub fn new(engine: &'a Engine, work: Work, fence: Fence, earlier: Earlier, totals: Totals) -> Writer<'a> {
         let Work { asker, queue } = work;
-        Writer { engine, asker, queue, fence, earlier, totals, group: Group::default(), writing: None, end: None }
+        Writer {
+            engine,
+            asker,
+            queue,
+            fence,
+            earlier,
+            totals,
+            group: Group::default(),
+            failed_in_a_row: 0,
+            writing: None,
+            end: None,
+        }
     }
 
     /// Commits until every worker is gone, and says how the work ended and what the task's totals are now.
@@ -86,6 +99,7 @@ impl<'a> Writer<'a> {
     fn take(&mut self, ended: Ended) {
         match ended {
             Ended::Answered { change, totals } => {
+                self.failed_in_a_row = 0;
                 self.group.totals.add(&totals);
                 self.group.totals.slices_done += 1;
                 self.group.row_count += change.batch.num_rows();
@@ -95,6 +109,7 @@ impl<'a> Writer<'a> {
                 self.group.totals.add(&totals);
                 self.group.totals.slices_failed += 1;
                 self.group.failures.push(self.failure(&slice, &error, attempts));
+                self.count_failed(error);
             }
             Ended::SetAside { error, totals } => {
                 self.group.totals.add(&totals);
@@ -104,6 +119,17 @@ impl<'a> Writer<'a> {
                 self.group.totals.add(&totals);
                 self.stop_work(WorkEnd::Aborted(error));
             }
+        }
+    }
+
+    /// A source that answers nothing any more is not asked for thousands of slices one by one.
+    fn count_failed(&mut self, error: Error) {
+        self.failed_in_a_row += 1;
+        if self.failed_in_a_row >= self.engine.options.failed_in_a_row_max {
+            let message = format!("{} slices failed one after the other, the last: {error}", self.failed_in_a_row);
+            let hint =
+                error.hint_text().unwrap_or("see whether the source can be reached: `tidegate sources`").to_string();
+            self.stop_work(WorkEnd::SetAside(Error::new(error.kind(), message).hint(hint).caused_by(error)));
         }
     }
 

@@ -8,13 +8,12 @@ use tidegate::model::{EventType, Instant};
 
 use crate::world::{Wanted, World, is_long, seed};
 
-const SYNC: [&str; 8] =
-    ["sync", "daily", "adj_factor", "--from", "2024-01-02", "--to", "2024-02-29", "--quiet"];
+const LAST: &str = "2024-02-29";
 const TABLES: [&str; 2] = ["daily", "adj_factor"];
 
 /// Small groups, so that a run has many commits to die between.
-fn sync(world: &World) -> Command {
-    let mut command = world.tidegate(&SYNC);
+fn sync(world: &World, last: &str) -> Command {
+    let mut command = world.tidegate(&["sync", "daily", "adj_factor", "--from", "2024-01-02", "--to", last, "--quiet"]);
     command.args(["--set", "sync.commit_slices=2", "--set", "sync.commit_linger_ms=5", "--set", "sync.concurrency=2"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -53,7 +52,7 @@ fn assert_nothing_fetched_twice(world: &World, committed: &BTreeMap<String, BTre
     }
 }
 
-fn assert_whole(world: &World) {
+fn assert_whole(world: &World, last: &str) {
     for table in TABLES {
         world.assert_equals_truth(table);
     }
@@ -68,7 +67,7 @@ fn assert_whole(world: &World) {
             assert!(committed.insert(area), "a slice was committed twice: {event:?}");
         }
     }
-    let audit = world.run(&["audit", "daily", "adj_factor", "--json"], 0).json();
+    let audit = world.run(&["audit", "daily", "adj_factor", "--from", "2024-01-02", "--to", last, "--json"], 0).json();
     assert_eq!(audit["unexplained_holes"], 0);
 }
 
@@ -92,7 +91,7 @@ fn run_until_whole(dice: &mut Dice, kills_left: u64) -> u64 {
     let mut kills = 0;
     loop {
         let (committed, before) = (claimed_days(&world), world.server.served().len());
-        let mut child = sync(&world).spawn().unwrap();
+        let mut child = sync(&world, LAST).spawn().unwrap();
         let finished = match kills < kills_left {
             true => wait(&mut child, Duration::from_millis(20 + dice.below(400))),
             false => Some(child.wait().unwrap()),
@@ -108,7 +107,7 @@ fn run_until_whole(dice: &mut Dice, kills_left: u64) -> u64 {
             break;
         }
     }
-    assert_whole(&world);
+    assert_whole(&world, LAST);
     kills
 }
 
@@ -130,19 +129,20 @@ fn kills_at_random_moments_lose_nothing_and_repeat_nothing() {
 /// has no n-th step any more.
 #[test]
 fn death_at_every_step_leaves_a_store_that_goes_on() {
-    let stride = if is_long() { 1 } else { 23 };
+    let stride = if is_long() { 1 } else { 11 };
     let mut dice = Dice(seed("death at every step"));
     let mut step = 1 + dice.below(stride);
     let mut deaths = 0;
     loop {
-        let world = World::new(Wanted { securities: 30, last: "2024-01-19", ..Wanted::default() });
+        let last = "2024-01-19";
+        let world = World::new(Wanted { securities: 30, last, ..Wanted::default() });
         world.create_store();
-        let mut dying = sync(&world);
+        let mut dying = sync(&world, last);
         let died = dying.env("TIDEGATE_DIE_AT", step.to_string()).status().unwrap().code() != Some(0);
         let (committed, before) = (claimed_days(&world), world.server.served().len());
-        assert_eq!(sync(&world).status().unwrap().code(), Some(0), "step {step}: the next run ends green");
+        assert_eq!(sync(&world, last).status().unwrap().code(), Some(0), "step {step}: the next run ends green");
         assert_nothing_fetched_twice(&world, &committed, before);
-        assert_whole(&world);
+        assert_whole(&world, last);
         if !died {
             break;
         }

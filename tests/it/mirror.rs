@@ -80,18 +80,34 @@ fn a_second_tidegate_syncs_imported_files_from_the_mirror() {
         command
     };
     let file = |name: &str| data.join(name).display().to_string();
-    let run = |store: &str, arguments: &[&str]| {
-        Ran::of(tidegate(store).args(arguments).output().unwrap(), 0, arguments)
-    };
+    let run =
+        |store: &str, arguments: &[&str]| Ran::of(tidegate(store).args(arguments).output().unwrap(), 0, arguments);
     run("first.db", &["import", "stock_basic", &file("lists/stock_basic_cnheader.csv.gz")]);
-    for name in ["tushare_raw_2019_2020.tar.gz", "tushare_raw_2019_2020_earlier_download.tar.gz", "tushare_raw_603186_2019_2020.csv.gz"] {
+    for name in [
+        "tushare_raw_2019_2020.tar.gz",
+        "tushare_raw_2019_2020_earlier_download.tar.gz",
+        "tushare_raw_603186_2019_2020.csv.gz",
+    ] {
         run("first.db", &["import", "daily", &file(&format!("daily/{name}"))]);
     }
     let mirror = Mirror::of(tidegate("first.db"));
     run("second.db", &["init"]);
     let source = format!("sources.tushare.url={}", mirror.url);
-    let sync = ["sync", "stock_basic", "daily", "--from", "2019-01-02", "--to", "2020-05-08", "--set", &source,
-        "--set", "sources.tushare.token=any", "--set", "sources.tushare.points=15000"];
+    let sync = [
+        "sync",
+        "stock_basic",
+        "daily",
+        "--from",
+        "2019-01-02",
+        "--to",
+        "2020-05-08",
+        "--set",
+        &source,
+        "--set",
+        "sources.tushare.token=any",
+        "--set",
+        "sources.tushare.points=15000",
+    ];
     // A market of which half is missing looks thin, and a calendar is not there: the rows count, not the outcome.
     tidegate("second.db").args(sync).output().unwrap();
     for table in ["stock_basic", "daily"] {
@@ -103,9 +119,8 @@ fn a_second_tidegate_syncs_imported_files_from_the_mirror() {
 fn rows(folder: &tempfile::TempDir, store: &str, table: &str) -> Vec<String> {
     let connection = rusqlite::Connection::open(folder.path().join(store)).unwrap();
     let mut statement = connection.prepare(&format!("select * from \"{table}\" order by 1, 2")).unwrap();
-    let columns: Vec<usize> = (0..statement.column_count())
-        .filter(|column| statement.column_name(*column).unwrap() != "_seq")
-        .collect();
+    let columns: Vec<usize> =
+        (0..statement.column_count()).filter(|column| statement.column_name(*column).unwrap() != "_seq").collect();
     let read = statement.query_map([], |row| {
         columns.iter().map(|column| row.get::<_, rusqlite::types::Value>(*column)).collect::<Result<Vec<_>, _>>()
     });

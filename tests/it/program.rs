@@ -36,7 +36,7 @@ fn bad_input_gets_one_clear_message_with_the_remedy() {
         (&["status", "--set", "sync.concurrency=0"], 2, &["sync.concurrency", "1 to 64"]),
         (&["status", "--set", "catalog.folder=tables"], 2, &["mine.toml"]),
         (&["sync", "daily", "--set", "sources.tushare.token=wrong"], 3, &["token"]),
-        (&["sync", "daily", "--set", "sources.tushare.url=http://127.0.0.1:9"], 1, &[]),
+        (&["sync", "daily", "--set", "sources.tushare.url=http://127.0.0.1:9"], 7, &["tidegate sources"]),
         (&["serve", "--mirror", "--listen", "0.0.0.0:0"], 2, &["mirror.tokens"]),
         (&["serve", "--mirror", "--listen", "nowhere"], 2, &["nowhere", "--listen"]),
     ];
@@ -55,9 +55,14 @@ fn bad_input_gets_one_clear_message_with_the_remedy() {
 #[test]
 fn a_store_that_is_not_there_or_not_a_store_is_named() {
     let folder = tempfile::TempDir::new().unwrap();
-    let ran = |arguments: &[&str], code| Ran::of(program(folder.path()).args(arguments).output().unwrap(), code, arguments);
+    let ran =
+        |arguments: &[&str], code| Ran::of(program(folder.path()).args(arguments).output().unwrap(), code, arguments);
     assert!(ran(&["status"], 4).stderr.contains("tidegate init"));
-    std::fs::write(folder.path().join("tidegate.db"), "this is a text, not a database, and long enough to be read as one").unwrap();
+    std::fs::write(
+        folder.path().join("tidegate.db"),
+        "this is a text, not a database, and long enough to be read as one",
+    )
+    .unwrap();
     assert!(ran(&["status"], 6).stderr.contains("tidegate.db"));
 }
 
@@ -113,7 +118,7 @@ fn a_session_from_an_empty_folder_to_an_audited_store() {
     world.run(&with(&["sync", "daily", "adj_factor", "--quiet"]), 0);
     assert_eq!(world.server.served().len(), calls, "nothing to do makes no call");
 
-    assert!(world.run(&["audit"], 0).stdout.contains(" 0 unexplained holes"));
+    assert!(world.run(&with(&["audit"]), 0).stdout.contains(" 0 unexplained holes"));
     world.run(&["export", "daily", "--out", "daily.parquet", "--quiet"], 0);
     world.run(&["export", "daily", "--out", "daily.csv", "--tushare-units"], 0);
     let copy = ["--set", "store.path=copy.db"];

@@ -71,7 +71,9 @@ impl World {
             ..MirrorOptions::default()
         };
         let script = FaultScript::new(wanted.faults);
-        let server = runtime.block_on(Server::start(&market, script, ServerOptions { mirror, ..ServerOptions::default() })).unwrap();
+        let server = runtime
+            .block_on(Server::start(&market, script, ServerOptions { mirror, ..ServerOptions::default() }))
+            .unwrap();
         World { folder: TempDir::new().unwrap(), runtime, market, server, catalog, clock }
     }
 
@@ -87,7 +89,10 @@ impl World {
             ("sync.retry_first_ms", "5".to_string()),
             ("sync.retry_cap_ms", "50".to_string()),
         ] {
-            command.arg("--set").arg(format!("{key}={value}"));
+            // A test may set otherwise.
+            if !arguments.iter().any(|argument| argument.starts_with(&format!("{key}="))) {
+                command.arg("--set").arg(format!("{key}={value}"));
+            }
         }
         command
     }
