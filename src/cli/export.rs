@@ -207,7 +207,8 @@ impl TextWriter {
             if at > 0 {
                 buffer.push(b',');
             }
-            quote_csv(&mut buffer, 0, &output.column.name, false);
+            let from = buffer.len();
+            quote_csv(&mut buffer, from, &output.column.name, false);
         }
         buffer.push(b'\n');
         Ok(TextWriter { columns, form: TextForm::Csv, buffer, rows: 0, out })

@@ -3,6 +3,7 @@
 mod catalogue;
 mod config;
 mod faults;
+mod files;
 mod kill;
 mod licences;
 mod mirror;
