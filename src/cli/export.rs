@@ -100,6 +100,8 @@ pub fn writer(
 #[derive(Clone, Debug)]
 pub(super) struct OutputColumn {
     pub(super) column: Column,
+    /// Where it stands in a batch.
+    position: usize,
     /// Powers of ten by which numbers are divided.
     shift: i8,
     compact_dates: bool,
@@ -107,16 +109,20 @@ pub(super) struct OutputColumn {
 
 pub(super) fn select(dataset: &Dataset, names: &[String], units: Units) -> Result<Vec<OutputColumn>> {
     let is_tushare = units == Units::Tushare;
-    let chosen: Vec<&Column> = match names {
-        [] => dataset.columns.iter().filter(|column| column.derived.is_none() || !is_tushare).collect(),
+    let columns: Vec<&Column> = match names {
+        [] => dataset.columns.iter().collect(),
         names => names.iter().map(|name| find(dataset, name)).collect::<Result<_>>()?,
     };
-    let output = |column: &Column| OutputColumn {
+    let output = |(position, column): (usize, &Column)| OutputColumn {
         column: column.clone(),
+        position,
         shift: if is_tushare { column.tushare_shift().unwrap_or(0) } else { 0 },
         compact_dates: is_tushare,
     };
-    Ok(chosen.into_iter().map(output).collect())
+    // What Tidegate derives is no column of Tushare's, unless it is asked for by name.
+    let is_left_out = |column: &Column| is_tushare && names.is_empty() && column.derived.is_some();
+    let chosen = columns.into_iter().enumerate().filter(|(_, column)| !is_left_out(column));
+    Ok(chosen.map(output).collect())
 }
 
 fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Column> {
@@ -264,7 +270,7 @@ impl TextWriter {
 
 impl RowWriter for TextWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let cells = cells_of(batch, self.columns.len())?;
+        let cells = cells_of(batch, &self.columns)?;
         for row in 0..batch.num_rows() {
             match self.form {
                 TextForm::Csv => self.csv_row(&cells, row),
@@ -294,12 +300,12 @@ impl RowWriter for TextWriter {
 }
 
 /// The columns of a batch, ready to be written.
-pub(super) fn cells_of(batch: &RecordBatch, columns: usize) -> Result<Vec<Cells<'_>>> {
-    if batch.num_columns() != columns {
-        let found = batch.num_columns();
-        return Err(Error::bug(format!("a batch of {found} columns was given to a writer of {columns}")));
-    }
-    batch.columns().iter().map(|column| Cells::of(column.as_ref())).collect()
+pub(super) fn cells_of<'a>(batch: &'a RecordBatch, columns: &[OutputColumn]) -> Result<Vec<Cells<'a>>> {
+    let cells = columns.iter().map(|output| match batch.columns().get(output.position) {
+        Some(array) => Cells::of(array.as_ref()),
+        None => Err(Error::bug(format!("rows without {} were given to their writer", output.column.name))),
+    });
+    cells.collect()
 }
 
 impl OutputColumn {

@@ -60,7 +60,7 @@ struct TableWriter {
 
 impl RowWriter for TableWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let cells = cells_of(batch, self.columns.len())?;
+        let cells = cells_of(batch, &self.columns)?;
         let first_of_tail = batch.num_rows().saturating_sub(self.options.tail);
         for row in 0..batch.num_rows() {
             let is_head = self.head.len() < self.options.head;
