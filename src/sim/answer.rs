@@ -24,7 +24,7 @@ pub fn needed(dataset: &Dataset, query: &Query) -> Result<Vec<usize>> {
         return Ok((0..dataset.columns.len()).collect());
     }
     let mut names: Vec<&str> = query.columns.iter().map(String::as_str).collect();
-    names.extend(query.filters.iter().map(|filter| column_of(filter)));
+    names.extend(query.filters.iter().map(column_of));
     names.extend(query.order.iter().map(|order| order.column.as_str()));
     names.extend(dataset.key.iter().map(String::as_str));
     names.extend(dataset.time.as_deref());
