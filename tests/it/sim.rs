@@ -145,6 +145,19 @@ fn pages_in_any_order_add_up_to_the_whole() {
 }
 
 #[test]
+fn an_offset_may_pass_over_several_parts_of_an_answer() {
+    let market = market(1);
+    let newest_first = Order { column: "cal_date".into(), descending: true };
+    let ask = |offset, limit| {
+        market.collect(&Query { order: vec![newest_first.clone()], offset, limit, ..Query::all("trade_cal") }).unwrap()
+    };
+    let whole = ask(0, None);
+    assert_eq!(ask(1_000, None), whole.slice(1_000, whole.num_rows() - 1_000));
+    assert_eq!(ask(1_000, Some(3_000)), whole.slice(1_000, 3_000));
+    assert_eq!(ask(1_000_000, None).num_rows(), 0);
+}
+
+#[test]
 fn bars_keep_to_their_limits_and_amounts_to_their_prices() {
     let market = market(1);
     let bars = all(&market, "daily");
