@@ -54,15 +54,15 @@ fn page() -> Vec<u8> {
     .into_bytes()
 }
 
-/// The best of ten rounds: other work on the machine only ever slows one down.
+/// The best of many short rounds: other work on the machine only ever slows one down.
 fn measure(name: &str, mut work: impl FnMut()) {
-    const CALLS: u32 = 30;
+    const CALLS: u32 = 4;
     let mut round = || {
         let started = Stopwatch::now();
         (0..CALLS).for_each(|_| work());
         started.elapsed()
     };
-    let best = (0..10).map(|_| round()).min().unwrap_or(Duration::MAX);
+    let best = (0..80).map(|_| round()).min().unwrap_or(Duration::MAX);
     let rows = ROWS as f64 * f64::from(CALLS) / best.as_secs_f64();
     println!("{name}: {rows:.0} rows/s");
 }

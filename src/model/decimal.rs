@@ -13,6 +13,9 @@ pub fn parse(text: &str, scale: i8, shift: i8) -> Option<i128> {
         _ => (false, bytes),
     };
     let mut exponent = i32::from(scale) + i32::from(shift);
+    if let Some(value) = parse_short(rest, exponent) {
+        return Some(if negative { -value } else { value });
+    }
     if let Some(at) = rest.iter().position(|byte| *byte == b'e' || *byte == b'E') {
         exponent = exponent.checked_add(std::str::from_utf8(&rest[at + 1..]).ok()?.parse::<i32>().ok()?)?;
         rest = &rest[..at];
@@ -20,6 +23,27 @@ pub fn parse(text: &str, scale: i8, shift: i8) -> Option<i128> {
     let (digits, fraction_len) = collect_digits(rest)?;
     let value = scale_digits(&digits, exponent.checked_sub(fraction_len)?)?;
     Some(if negative { -value } else { value })
+}
+
+/// What most cells hold: a few digits, with or without a point, none of them beyond the scale. `None` leaves it to the
+/// general way.
+fn parse_short(text: &[u8], exponent: i32) -> Option<i128> {
+    const LEN_MAX: usize = 19;
+    let (mut value, mut after_point) = (0u64, None);
+    for byte in text.get(..text.len().min(LEN_MAX))? {
+        match byte {
+            b'0'..=b'9' => {
+                value = value * 10 + u64::from(byte - b'0');
+                after_point = after_point.map(|places| places + 1);
+            }
+            b'.' if after_point.is_none() => after_point = Some(0),
+            _ => return None,
+        }
+    }
+    let digits = text.len() - usize::from(after_point.is_some());
+    let fits = digits > 0 && text.len() <= LEN_MAX;
+    let power = power_of_ten(exponent - after_point.unwrap_or(0)).filter(|_| fits)?;
+    Some(i128::from(value) * i128::from(power))
 }
 
 /// Up to 60 significant digits of `12.5` as `[1, 2, 5]` and how many of them follow the point.
@@ -214,6 +238,11 @@ mod tests {
             ("0.125", 2, 0, Some(12)),
             ("0.135", 2, 0, Some(14)),
             (".5", 1, 0, Some(5)),
+            ("5.", 1, 0, Some(50)),
+            (".", 1, 0, None),
+            ("9999999999999999999", 4, 0, Some(99_999_999_999_999_999_990_000)),
+            ("99999999999999999999", 4, 0, Some(999_999_999_999_999_999_990_000)),
+            ("-1234567.1234", 4, 3, Some(-12_345_671_234_000)),
             ("000000000000000000000000000000000000000000.1", 1, 0, Some(1)),
             ("", 2, 0, None),
             ("-", 2, 0, None),

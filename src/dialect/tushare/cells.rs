@@ -134,7 +134,8 @@ pub struct Target<'d> {
 
 enum Values {
     Text(StringBuilder),
-    Date(Date32Builder),
+    /// With the text and the day of the row before: a page is often one day.
+    Date(Date32Builder, ([u8; 8], i32)),
     Datetime(TimestampSecondBuilder),
     Int(Int64Builder),
     Decimal(Decimal128Builder),
@@ -145,7 +146,7 @@ impl<'d> Target<'d> {
     pub fn new(column: &'d Column, is_key: bool, position: Option<usize>, rows: usize) -> Target<'d> {
         let values = match column.kind {
             ColumnType::Text => Values::Text(StringBuilder::with_capacity(rows, rows * 9)),
-            ColumnType::Date => Values::Date(Date32Builder::with_capacity(rows)),
+            ColumnType::Date => Values::Date(Date32Builder::with_capacity(rows), ([0; 8], 0)),
             ColumnType::Datetime => {
                 Values::Datetime(TimestampSecondBuilder::with_capacity(rows).with_data_type(column.data_type()))
             }
@@ -189,7 +190,7 @@ impl<'d> Target<'d> {
         }
         match &mut self.values {
             Values::Text(builder) => builder.append_null(),
-            Values::Date(builder) => builder.append_null(),
+            Values::Date(builder, _) => builder.append_null(),
             Values::Datetime(builder) => builder.append_null(),
             Values::Int(builder) => builder.append_null(),
             Values::Decimal(builder) => builder.append_null(),
@@ -202,7 +203,7 @@ impl<'d> Target<'d> {
     pub fn push_stand_in(&mut self) {
         match &mut self.values {
             Values::Text(builder) => builder.append_value(""),
-            Values::Date(builder) => builder.append_value(0),
+            Values::Date(builder, _) => builder.append_value(0),
             Values::Datetime(builder) => builder.append_value(0),
             Values::Int(builder) => builder.append_value(0),
             Values::Decimal(builder) => builder.append_value(0),
@@ -214,7 +215,7 @@ impl<'d> Target<'d> {
         let shift = self.shift;
         match &mut self.values {
             Values::Text(builder) => builder.append_value(text_of(cell)?),
-            Values::Date(builder) => builder.append_value(Day::parse(&scalar(cell)?).ok()?.0),
+            Values::Date(builder, before) => builder.append_value(parse_day(&scalar(cell)?, before)?),
             Values::Datetime(builder) => builder.append_value(parse_datetime(&scalar(cell)?)?),
             Values::Int(builder) => builder.append_value(parse_int(&scalar(cell)?, shift)?),
             Values::Decimal(builder) => {
@@ -228,7 +229,7 @@ impl<'d> Target<'d> {
     pub fn finish(mut self) -> ArrayRef {
         match &mut self.values {
             Values::Text(builder) => Arc::new(builder.finish()),
-            Values::Date(builder) => Arc::new(builder.finish()),
+            Values::Date(builder, _) => Arc::new(builder.finish()),
             Values::Datetime(builder) => Arc::new(builder.finish()),
             Values::Int(builder) => Arc::new(builder.finish()),
             Values::Decimal(builder) => Arc::new(builder.finish()),
@@ -258,6 +259,17 @@ fn scalar(cell: &str) -> Option<Cow<'_, str>> {
         b'0'..=b'9' | b'-' => Some(Cow::Borrowed(cell)),
         _ => None,
     }
+}
+
+fn parse_day(text: &str, before: &mut ([u8; 8], i32)) -> Option<i32> {
+    if text.as_bytes() == before.0 {
+        return Some(before.1);
+    }
+    let day = Day::parse(text).ok()?.0;
+    if let Ok(text) = text.as_bytes().try_into() {
+        *before = (text, day);
+    }
+    Some(day)
 }
 
 const BEIJING_SECONDS: i64 = 8 * 3600;

@@ -148,6 +148,11 @@ impl TushareSource {
     }
 }
 
+/// The service answers, but has not got that table or not for this account.
+fn refuses_one_table(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::NotFound) && !error.whole_source()
+}
+
 /// Whether rows follow. A service that does not say has more when its page is full; without a known cap, when the page
 /// ends on a round thousand.
 fn has_more(reply: &Reply, limit: Option<u32>) -> Result<bool> {
@@ -199,7 +204,7 @@ impl Source for TushareSource {
             Err(error) => Err(error),
         };
         match answered {
-            Err(error) if error.kind() == ErrorKind::Denied && !error.whole_source() => Ok(()),
+            Err(error) if refuses_one_table(&error) => Ok(()),
             answered => answered.map_err(|error| error.while_doing("asking tushare whether it answers")),
         }
     }
