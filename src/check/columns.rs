@@ -64,13 +64,13 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// A number, for rules with a tolerance.
+    /// A number, for rules with a tolerance. Greater decimals never give smaller numbers.
     pub fn number(&self, row: usize) -> Option<f64> {
         if self.is_null(row) {
             return None;
         }
         match self {
-            Cells::Decimal(array, scale) => Some(decimal::to_f64(array.value(row), *scale)),
+            Cells::Decimal(array, scale) => Some(double(array.value(row), *scale)),
             Cells::Int(array) => Some(array.value(row) as f64),
             Cells::Float(array) => Some(array.value(row)),
             _ => None,
@@ -141,6 +141,15 @@ impl<'a> Cells<'a> {
             Cells::Decimal(array, scale) => decimal::to_text(array.value(row), *scale),
             Cells::Float(array) => array.value(row).to_string(),
         })
+    }
+}
+
+/// `decimal::to_f64` without its calls for numbers of common size and scale: the checks run over every row.
+fn double(value: i128, scale: i8) -> f64 {
+    const TENS: [f64; 9] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
+    match (i64::try_from(value), TENS.get(usize::from(scale.unsigned_abs()))) {
+        (Ok(value), Some(ten)) if scale >= 0 => value as f64 / ten,
+        _ => decimal::to_f64(value, scale),
     }
 }
 

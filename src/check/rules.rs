@@ -50,76 +50,36 @@ fn volume_not_null<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> 
 
 fn price_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let [open, high, low, close] = ["open", "high", "low", "close"].map(|name| columns.get(name));
-    let [open, high, low, close] = [open?, high?, low?, close?].map(Scaled::of);
-    let [open, high, low, close] = [open?, high?, low?, close?];
+    let (open, high, low, close) = (open?, high?, low?, close?);
     Some(Box::new(move |row| {
-        let (open, high, low, close) = (open.get(row), high.get(row), low.get(row), close.get(row));
-        let (highest, lowest) = (high.unwrap_or(i128::MAX), low.unwrap_or(i128::MIN));
-        let inside = |price: Option<i128>| price.is_none_or(|price| lowest <= price && price <= highest);
-        if [open, high, low, close].into_iter().flatten().any(|price| price <= 0) {
+        let [open, high, low, close] = [open, high, low, close].map(|cells| cells.number(row));
+        let (highest, lowest) = (high.unwrap_or(f64::INFINITY), low.unwrap_or(0.0));
+        if [open, high, low, close].into_iter().flatten().any(|price| price <= 0.0) {
             return Some("a price is not positive");
         }
+        let inside = |price: Option<f64>| price.is_none_or(|price| lowest <= price && price <= highest);
         (!inside(open) || !inside(close) || lowest > highest).then_some("open or close lies outside low..high")
     }))
 }
 
-/// A decimal column together with its scale.
-#[derive(Clone, Copy)]
-struct Scaled<'a> {
-    cells: &'a arrow_array::Decimal128Array,
-    nulls: bool,
-    scale: i8,
-}
-
-impl<'a> Scaled<'a> {
-    fn of(cells: Cells<'a>) -> Option<Scaled<'a>> {
-        use arrow_array::Array;
-        match cells {
-            Cells::Decimal(array, scale) => Some(Scaled { cells: array, nulls: array.null_count() > 0, scale }),
-            _ => None,
-        }
-    }
-
-    fn get(&self, row: usize) -> Option<i128> {
-        use arrow_array::Array;
-        (!self.nulls || self.cells.is_valid(row)).then(|| self.cells.value(row))
-    }
-}
-
 /// Half a tick: prices are published to the cent.
-const PRICE_ROUNDING_THOUSANDTHS: i128 = 5;
+const PRICE_ROUNDING_YUAN: f64 = 0.005;
 /// Volumes are published to the share.
-const VOLUME_ROUNDING_HALVES: i128 = 1;
+const VOLUME_ROUNDING_SHARES: f64 = 0.5;
 /// Amounts are published in thousands of yuan with 3 decimals; some files carry 2.
-const AMOUNT_ROUNDING_YUAN: i128 = 10;
+const AMOUNT_ROUNDING_YUAN: f64 = 10.0;
 
 /// `amount / volume` lies between low and high, within what rounding of the three can do: proves units row by row.
+/// Doubles are exact enough: what they lose is a millionth of the tolerance.
 fn vwap_in_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let [volume, amount, low, high] = ["vol", "amount", "low", "high"].map(|name| columns.get(name));
-    let [volume, amount, low, high] = [volume?, amount?, low?, high?].map(Scaled::of);
     let (volume, amount, low, high) = (volume?, amount?, low?, high?);
-    if low.scale != high.scale || [low.scale, volume.scale, amount.scale].iter().any(|scale| !(0..=12).contains(scale))
-    {
-        return None;
-    }
-    let ten = |power: i8| 10i128.pow(power.unsigned_abs().into());
-    // Compared as whole numbers: prices in thousandths and volumes in halves of their unit, for the tolerances.
-    let (price_one, volume_one, amount_one) = (ten(low.scale), ten(volume.scale), ten(amount.scale));
     Some(Box::new(move |row| {
-        let (volume, amount) = (volume.get(row)?, amount.get(row)?);
-        let (low, high) = (low.get(row)?, high.get(row)?);
-        if volume <= 0 {
-            return None;
-        }
-        let traded = amount.saturating_mul(2_000).saturating_mul(price_one).saturating_mul(volume_one);
-        let slack = (AMOUNT_ROUNDING_YUAN * 2_000 * price_one).saturating_mul(volume_one).saturating_mul(amount_one);
-        let bound = |price: i128, side: i128| {
-            let price = price.saturating_mul(1_000) + side * PRICE_ROUNDING_THOUSANDTHS * price_one;
-            let volume = volume.saturating_mul(2) + side * VOLUME_ROUNDING_HALVES * volume_one;
-            price.max(0).saturating_mul(volume.max(0)).saturating_mul(amount_one)
-        };
-        let inside = bound(low, -1) <= traded.saturating_add(slack) && traded.saturating_sub(slack) <= bound(high, 1);
-        (!inside).then_some("amount / volume lies outside low..high")
+        let volume = volume.number(row).filter(|volume| *volume > 0.0)?;
+        let (amount, low, high) = (amount.number(row)?, low.number(row)?, high.number(row)?);
+        let least = (low - PRICE_ROUNDING_YUAN) * (volume - VOLUME_ROUNDING_SHARES) - AMOUNT_ROUNDING_YUAN;
+        let most = (high + PRICE_ROUNDING_YUAN) * (volume + VOLUME_ROUNDING_SHARES) + AMOUNT_ROUNDING_YUAN;
+        (amount < least || most < amount).then_some("amount / volume lies outside low..high")
     }))
 }
 
