@@ -64,8 +64,7 @@ fn written(make: impl FnOnce(Memory) -> Result<Box<dyn RowWriter>>, batches: &[R
     let mut rows = make(memory.clone()).unwrap();
     batches.iter().for_each(|batch| rows.write(batch).unwrap());
     rows.finish().unwrap();
-    let bytes = memory.0.lock().unwrap().clone();
-    bytes
+    Arc::into_inner(memory.0).unwrap().into_inner().unwrap()
 }
 
 fn export(format: Format, dataset: &Dataset, units: OutputUnits, batches: &[RecordBatch]) -> Vec<u8> {

@@ -154,10 +154,10 @@ pub fn day(text: &str) -> Result<Day, &'static str> {
 /// A moment, in Beijing unless the text names another offset.
 pub fn second(text: &str) -> Option<i64> {
     const BEIJING_SECONDS: i64 = 8 * 3600;
-    if let Ok(midnight) = day(text) {
-        if !text.contains(['+', 'Z', 'z']) {
-            return Some(i64::from(midnight.0) * 86_400 - BEIJING_SECONDS);
-        }
+    if !text.contains(':')
+        && let Ok(midnight) = day(text)
+    {
+        return Some(i64::from(midnight.0) * 86_400 - BEIJING_SECONDS);
     }
     if let Some((head, tail)) = compact_time(text) {
         let time = [&tail[..2], &tail[2..4], if tail.len() == 6 { &tail[4..] } else { "00" }].join(":");
@@ -287,6 +287,8 @@ mod tests {
             ("2024-01-02T01:30:00Z", "2024-01-02T09:30:00+08:00"),
             ("2024-01-02", "2024-01-02T00:00:00+08:00"),
             ("2024-01-02T00:00:00Z", "2024-01-02T08:00:00+08:00"),
+            ("2024-01-02 00:00:00-05:00", "2024-01-02T13:00:00+08:00"),
+            ("20240102.0", "2024-01-02T00:00:00+08:00"),
             ("2026-04-07 19:13:59.203206+08:00", "2026-04-07T19:13:59+08:00"),
         ] {
             let instant = second(text).map(|second| Instant(second * 1_000_000).to_string());

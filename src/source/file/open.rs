@@ -72,8 +72,11 @@ fn looks_like_json(head: &[u8]) -> bool {
     matches!(text.first(), Some(b'{' | b'['))
 }
 
+/// A reader that begins with the bytes that were looked at.
+type Replayed<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 /// The first bytes, and a reader that begins with them again.
-fn peek<R: Read>(mut reader: R) -> Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut reader: R) -> Result<(Vec<u8>, Replayed<R>)> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     reader.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(broken)?;
     Ok((head.clone(), Cursor::new(head).chain(reader)))
