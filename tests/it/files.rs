@@ -176,7 +176,7 @@ fn tushare_quirks() -> Vec<Quirk> {
 }
 
 fn foreign_quirks() -> Vec<Quirk> {
-    let terminal = "601006 大秦铁路 日线 前复权\n      日期\t    收盘\t    成交量\t    成交额\n\
+    let terminal = "601006 大秦铁路 日线 不复权\n      日期\t    收盘\t    成交量\t    成交额\n\
                     2006/08/01,-0.32,614436357,3525562368.00\n数据来源:通达信\n";
     vec![
         Quirk {
@@ -186,9 +186,9 @@ fn foreign_quirks() -> Vec<Quirk> {
         quirk(
             "BaoStock: shares and yuan, suspended days are no bars",
             "a.csv",
-            "date,code,close,preclose,volume,amount,tradestatus,pctChg\n\
-             2020-01-15,sh.600000,10.4772045000,10.63,31897217,392531149.0000,1,-1.448100\n\
-             2020-01-16,sh.600000,10.4772045000,10.63,,,0,\n",
+            "date,code,close,preclose,volume,amount,adjustflag,tradestatus,pctChg\n\
+             2020-01-15,sh.600000,10.4772045000,10.63,31897217,392531149.0000,3,1,-1.448100\n\
+             2020-01-16,sh.600000,10.4772045000,10.63,,,3,0,\n",
             "600000.SH,2020-01-15,10.4772,31897217,392531149",
         ),
         quirk(
@@ -248,6 +248,16 @@ fn broken_rows() -> Vec<Quirk> {
         broken("not a number", "000006.SZ,20190102,x,1,1", &["a.csv line 2: column close: not a number"]),
         broken("too few cells", "000006.SZ,20190102", &["a.csv line 2: 2 cells where the header has 5"]),
         broken("too many cells", "000006.SZ,20190102,1,1,1,1", &["a.csv line 2: 6 cells where the header has 5"]),
+        Quirk {
+            bytes: "date,code,close,adjustflag\n2019-01-03,sz.000006,5.1,2\n2019-01-04,sz.000006,5.15,3\n".into(),
+            reasons: &["a.csv line 2: the file says that its prices are adjusted"],
+            ..quirk("adjusted prices by BaoStock's flag", "a.csv", "", "000006.SZ,2019-01-04,5.15,,")
+        },
+        Quirk {
+            bytes: gbk("000006 深振业Ａ 日线 前复权\n日期\t收盘\n2019/01/04,5.15\n"),
+            reasons: &["a.txt line 3: the file says that its prices are adjusted"],
+            ..quirk("adjusted prices by the title", "a.txt", "", "")
+        },
         broken("no code", ",20190102,1,1,1", &["a.csv line 2: column ts_code: empty, but every row needs it"]),
         broken("no such code", "987654,20190102,1,1,1", &["a.csv line 2: column ts_code: not a security code"]),
         broken("no date", "000006.SZ,2019-02-30,1,1,1", &["a.csv line 2: column trade_date: not a date"]),
@@ -542,6 +552,11 @@ const fn real(file: &'static str, rows: u64, first: &'static str) -> Real {
     Real { dataset: "daily", file, code: None, map: &[], rows, quarantined: 0, first }
 }
 
+/// A file that says of itself that its prices are adjusted: every row is kept apart.
+const fn adjusted(file: &'static str, rows: u64) -> Real {
+    Real { quarantined: rows, ..real(file, 0, "") }
+}
+
 const REAL: &[Real] = &[
     real("daily/tushare_raw_2019_2020.tar.gz", 273_372, "000006.SZ,2019-01-02,5.15,6322964,32733636"),
     real("daily/tushare_raw_2019_2020_earlier_download.tar.gz", 7664, "000100.SZ,2019-01-02,2.51,89051427,222807637"),
@@ -553,18 +568,19 @@ const REAL: &[Real] = &[
     real("daily/akshare_one_2024/000858_2024.csv", 242, "000858.SZ,2024-01-02,6125.97,776281100,"),
     real("daily/akshare_one_2024/600000_2024.csv", 242, "600000.SH,2024-01-02,6.6,22066700,"),
     real("daily/akshare_one_2024/600036_2024.csv", 242, "600036.SH,2024-01-02,27.58,54219480,"),
+    adjusted("daily/akshare_qfq_negative_600000.XSHG.csv.gz", 6279),
+    adjusted("daily/baostock_qfq_600000_2020_2023.csv.gz", 800),
     Real {
-        map: &["volume=vol:lot"],
-        ..real("daily/akshare_qfq_negative_600000.XSHG.csv.gz", 6279, "600000.SH,1999-11-10,-1.33,174085000,0")
+        map: &["adjustflag=", "close="],
+        ..real("daily/baostock_qfq_600000_2020_2023.csv.gz", 800, "600000.SH,2020-01-15,,31897217,392531149")
     },
-    real("daily/baostock_qfq_600000_2020_2023.csv.gz", 800, "600000.SH,2020-01-15,10.4772,31897217,392531149"),
     real("daily/stockstats_002032.csv.gz", 2813, "002032.SZ,2004-08-17,11.2,7877900,90923240"),
     Real {
         code: Some("600000.SH"),
         ..real("daily/yahoo_like_600000_named_987654.csv.gz", 3659, "600000.SH,1999-11-10,27.75,617827800,")
     },
-    real("tdx/export_gbk/SH_601006.txt.gz", 3664, "601006.SH,2006-08-01,-0.32,614436357,3525562368"),
-    real("tdx/export_gbk/SH_601008.txt.gz", 3489, ""),
+    adjusted("tdx/export_gbk/SH_601006.txt.gz", 3664),
+    adjusted("tdx/export_gbk/SH_601008.txt.gz", 3489),
     Real {
         map: &["turnover=amount"],
         ..real("zvt/stock_1d_kdata.csv.gz", 12_532, "000338.SZ,2007-04-30,3.34,402929691,1365189211")
@@ -610,5 +626,24 @@ fn real_files_of_every_kind_are_read_whole() {
     for file in ["tdx/day_binary/sh600000_hikyuu.day.gz", "calendar/akshare_calendar.json"] {
         let refused = file::read(&data.join(file), &ReadOptions::new(dataset("daily")), &mut |_| Ok(()));
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid, "{file}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_whatsoever_makes_the_reader_panic(
+        rows in proptest::collection::vec("[0-9a-zA-Z.,\"\n\r\t \\-+:/年月%手é]{0,60}", 0..8),
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+    ) {
+        let dataset = dataset("daily");
+        let text = format!("ts_code,trade_date,close,vol\n{}\n", rows.join("\n"));
+        let found = read_bytes("a.csv", text.as_bytes(), &ReadOptions::new(dataset.clone())).unwrap();
+        let report = found.report;
+        proptest::prop_assert_eq!(report.rows + report.quarantined, report.rows_read);
+        let _ = read_bytes("a.csv", &bytes, &ReadOptions::new(dataset.clone()));
+        let _ = read_bytes("a.gz", &gzip(&bytes), &ReadOptions::new(dataset.clone()));
+        let _ = read_bytes("a.csv", &[text.as_bytes(), &bytes].concat(), &ReadOptions::new(dataset));
     }
 }

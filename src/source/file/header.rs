@@ -111,6 +111,19 @@ pub struct Plan {
     pub code: Option<String>,
     /// The cell that says whether the security traded (BaoStock): rows of suspended days are no bars.
     pub trade_status: Option<usize>,
+    /// Whether, by the file's own words, its prices are adjusted.
+    pub adjustment: Adjustment,
+}
+
+/// What a file says of its prices, where they would fill columns of raw prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Nothing, or nothing that matters here.
+    Unsaid,
+    /// A cell says it row by row.
+    ByCell(usize),
+    /// The title says that all are adjusted.
+    Adjusted,
 }
 
 /// What a plan depends on besides the header.
@@ -119,12 +132,10 @@ pub struct Context<'a> {
     pub dataset: &'a Dataset,
     pub mapping: &'a Mapping,
     pub units: Units,
-    /// The file, for messages.
-    pub file: &'a str,
     /// The security that options, file name or title name.
     pub code: Option<&'a str>,
-    /// Lines stood before the header.
-    pub has_title: bool,
+    /// What stood before the header.
+    pub title: Option<&'a str>,
 }
 
 /// How many cells of a line look like column names of the dataset: what finds the header among title lines.
@@ -151,9 +162,29 @@ pub fn plan(context: &Context, cells: &[&str]) -> Result<Plan> {
     let code = context.code.filter(|_| needs_code).map(str::to_owned);
     let trade_status = cells.iter().position(|name| names::simplified(name).0 == "tradestatus");
     let header = cells.iter().map(|name| name.trim().to_owned()).collect();
-    let plan = Plan { header, targets, unmapped, code, trade_status };
+    let adjustment = adjustment_of(context, cells, &targets);
+    let plan = Plan { header, targets, unmapped, code, trade_status, adjustment };
     require_columns(context, &plan)?;
     Ok(plan)
+}
+
+/// Adjusted prices matter where raw ones belong: in the columns that adjustment changes.
+fn adjustment_of(context: &Context, cells: &[&str], targets: &[Option<Target>]) -> Adjustment {
+    const RAW_PRICES: [&str; 5] = ["open", "high", "low", "close", "pre_close"];
+    let columns = context.dataset.columns.iter().zip(targets);
+    let has_prices =
+        columns.filter(|(_, target)| target.is_some()).any(|(column, _)| RAW_PRICES.contains(&&*column.name));
+    // A mapping that leaves the flag out is a person who knows better.
+    let is_flag = |name: &str| {
+        matches!(names::simplified(name).0.as_str(), "adjustflag" | "adjust") && context.mapping.find(name).is_none()
+    };
+    let says_adjusted = |title: &str| title.contains("复权") && !title.contains("不复权");
+    match cells.iter().position(|name| is_flag(name)) {
+        _ if !has_prices => Adjustment::Unsaid,
+        Some(cell) => Adjustment::ByCell(cell),
+        None if context.title.is_some_and(says_adjusted) => Adjustment::Adjusted,
+        None => Adjustment::Unsaid,
+    }
 }
 
 /// For each dataset column the file column that fills it, and the unit that its name implies.
@@ -223,7 +254,7 @@ fn style_of(context: &Context, cells: &[&str]) -> Style {
     let has = |name: &str| cells.iter().any(|cell| cell.trim().trim_start_matches('\u{feff}') == name);
     match () {
         () if has("ts_code") || (has("trade_date") && has("vol")) => Style::Tushare,
-        () if context.has_title => Style::Terminal,
+        () if context.title.is_some() => Style::Terminal,
         () => Style::Other,
     }
 }
@@ -248,11 +279,7 @@ fn shift_of(context: &Context, column: &Column, cell: &str, implied: Option<&'st
     };
     unit_shift(unit, &column.unit).ok_or_else(|| {
         let names = format!("column {:?} holds {unit}, but {} is kept in {}", cell.trim(), column.name, column.unit);
-        Error::invalid(format!("{}: {names}", context.file)).hint(format!(
-            "name the unit with --map \"{}={}:unit\"",
-            cell.trim(),
-            column.name
-        ))
+        Error::invalid(names).hint(format!("name the unit with --map \"{}={}:unit\"", cell.trim(), column.name))
     })
 }
 
@@ -277,6 +304,6 @@ fn require_columns(context: &Context, plan: &Plan) -> Result<()> {
         true => ", or give the security of the whole file with --code 600000.SH",
         false => "",
     };
-    let message = format!("{} has no column for {} of {}; {found}", context.file, missing.join(", "), dataset.name);
+    let message = format!("no column for {} of {}; {found}", missing.join(", "), dataset.name);
     Err(Error::invalid(message).hint(format!("name the column with --map \"file column={first}\"{code_hint}")))
 }

@@ -24,7 +24,7 @@ use self::header::{Context, Plan};
 pub use self::header::{Mapping, Units};
 use self::open::Content;
 use self::records::{Record, Records, Step};
-use self::rows::{Rows, Taken};
+use self::rows::{READABLE, Rows, Taken};
 use crate::model::error::Context as _;
 use crate::model::{Dataset, Quarantined, Result, code};
 
@@ -100,7 +100,7 @@ pub struct FileReport {
     pub encoding: String,
     /// One entry a table: the file itself, or each member of an archive.
     pub tables: Vec<TableReport>,
-    /// What deserves a look: members passed over, prices that the file itself calls adjusted.
+    /// What deserves a look: members that were passed over.
     pub notes: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl FileReader<'_> {
                 Step::Record if is_footer(&record, &plan) => {}
                 Step::Record => self.push(&plan, &record, name, "line")?,
                 Step::Bad(reason) => {
-                    self.rows.refuse(&plan, &record, format!("{name} line {}: {reason}", record.line));
+                    self.rows.refuse(READABLE, &plan, &record, format!("{name} line {}: {reason}", record.line));
                     self.count(Taken::Refused)?;
                 }
             }
@@ -175,7 +175,7 @@ impl FileReader<'_> {
         let table = parquet::Table::open(file)?;
         let code = self.code_for(name, None);
         let header: Vec<&str> = table.header.iter().map(String::as_str).collect();
-        let plan = header::plan(&self.context(name, code.as_deref(), false), &header)?;
+        let plan = header::plan(&self.context(code.as_deref(), None), &header)?;
         self.report.tables.push(TableReport { name: name.to_owned(), ..TableReport::default() });
         self.note_plan(&plan);
         table.for_each(|record| self.push(&plan, record, name, "row"))?;
@@ -183,9 +183,9 @@ impl FileReader<'_> {
         Ok(())
     }
 
-    fn context<'c>(&'c self, file: &'c str, code: Option<&'c str>, has_title: bool) -> Context<'c> {
+    fn context<'c>(&'c self, code: Option<&'c str>, title: Option<&'c str>) -> Context<'c> {
         let options = self.options;
-        Context { dataset: &options.dataset, mapping: &options.mapping, units: options.units, file, code, has_title }
+        Context { dataset: &options.dataset, mapping: &options.mapping, units: options.units, code, title }
     }
 
     /// Takes the lines up to and including the header; `None` for an empty file.
@@ -200,20 +200,18 @@ impl FileReader<'_> {
         records.next(&mut record).map_err(open::broken)?;
         let cells: Vec<&str> = record.cells().map(|cell| cell.text).collect();
         let code = self.code_for(name, title.as_deref());
-        let plan = header::plan(&self.context(name, code.as_deref(), title.is_some()), &cells)?;
+        let plan = header::plan(&self.context(code.as_deref(), title.as_deref()), &cells);
+        let plan = if *name == *self.file { plan? } else { plan.doing(|| name.to_owned())? };
         if let Some(first) = records.peek_lines(1).map_err(open::broken)?.first() {
             records.delimiter = delimiter_of_data(first, delimiter, cells.len());
         }
         self.note_plan(&plan);
-        if title.is_some_and(|title| title.contains("复权") && !title.contains("不复权")) {
-            self.note(format!("{name} says that its prices are adjusted; raw prices are what is kept"));
-        }
         Ok(Some(plan))
     }
 
     /// The line and delimiter under which most names are known; the first line when none are.
     fn choose_header(&self, lines: &[String]) -> Option<(usize, u8)> {
-        let context = self.context("", None, false);
+        let context = self.context(None, None);
         let first = lines.iter().position(|line| !line.trim().is_empty())?;
         let mut best = (0, first, widest_delimiter(&lines[first]));
         for (at, line) in lines.iter().enumerate() {

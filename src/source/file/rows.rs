@@ -10,10 +10,15 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
 use super::cell::{self, Reading, Value};
-use super::header::{self, Plan};
+use super::header::{self, Adjustment, Plan};
 use super::records::{CellText, Record};
 use crate::model::dataset::{ColumnType, Universe};
 use crate::model::{Column, Dataset, Error, Quarantined, Result};
+
+/// The rule that a row broke which cannot be read.
+pub const READABLE: &str = "readable";
+/// The rule that a row broke whose prices are adjusted, as its file says itself: raw prices are what is kept.
+const RAW_PRICES: &str = "raw_prices";
 
 /// What became of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +60,15 @@ impl Rows {
         let dataset = self.dataset.clone();
         if record.len() != plan.header.len() {
             let reason = format!("{}: {} cells where the header has {}", place(), record.len(), plan.header.len());
-            self.refuse(plan, record, reason);
+            self.refuse(READABLE, plan, record, reason);
             return Taken::Refused;
         }
         if plan.trade_status.and_then(|cell| record.cell(cell)).is_some_and(|cell| cell.text.trim() == "0") {
             return Taken::Suspended;
+        }
+        if is_adjusted(plan, record) {
+            self.refuse(RAW_PRICES, plan, record, format!("{}: the file says that its prices are adjusted", place()));
+            return Taken::Refused;
         }
         match self.read_record(&dataset, plan, record) {
             Ok(values) => {
@@ -68,7 +77,7 @@ impl Rows {
                 Taken::Row
             }
             Err((column, reason)) => {
-                self.refuse(plan, record, format!("{}: column {column}: {reason}", place()));
+                self.refuse(READABLE, plan, record, format!("{}: column {column}: {reason}", place()));
                 Taken::Refused
             }
         }
@@ -124,14 +133,14 @@ impl Rows {
     }
 
     /// Keeps a row apart.
-    pub fn refuse(&mut self, plan: &Plan, record: &Record, reason: String) {
+    pub fn refuse(&mut self, rule: &str, plan: &Plan, record: &Record, reason: String) {
         let name = |index: usize| match plan.header.get(index) {
             Some(name) if !name.is_empty() => name.clone(),
             _ => format!("cell {}", index + 1),
         };
         let cells = record.cells().enumerate().map(|(index, cell)| (name(index), cell.text.into()));
         let row = serde_json::Value::Object(cells.collect());
-        self.quarantined.push(Quarantined { rule: "readable".to_owned(), reason, row });
+        self.quarantined.push(Quarantined { rule: rule.to_owned(), reason, row });
     }
 
     /// The rows so far as a batch in the dataset's schema, and the rows kept apart.
@@ -141,6 +150,17 @@ impl Rows {
             .map_err(|cause| Error::bug("rows of a file do not fit their dataset").caused_by(cause))?;
         self.rows = 0;
         Ok((batch, std::mem::take(&mut self.quarantined)))
+    }
+}
+
+/// BaoStock writes 1 and 2 for adjusted prices, AKShare `hfq` and `qfq`.
+fn is_adjusted(plan: &Plan, record: &Record) -> bool {
+    match plan.adjustment {
+        Adjustment::Unsaid => false,
+        Adjustment::Adjusted => true,
+        Adjustment::ByCell(cell) => {
+            record.cell(cell).is_some_and(|cell| matches!(cell.text.trim(), "1" | "2" | "qfq" | "hfq"))
+        }
     }
 }
 
