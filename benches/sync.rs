@@ -201,9 +201,11 @@ impl Bench {
     /// Runs to the end and asks the kernel what it took.
     fn measured(&self, mut command: Command) -> Run {
         let started = Instant::now();
-        let child = command.current_dir(&self.folder).stdout(Stdio::null()).spawn().expect("the program starts");
+        let mut child = command.current_dir(&self.folder).stdout(Stdio::null()).spawn().expect("the program starts");
         let usage = watched(child.id());
-        Run { seconds: started.elapsed().as_secs_f64(), ..usage }
+        let seconds = started.elapsed().as_secs_f64();
+        assert!(child.wait().expect("the program ends").success(), "the program failed");
+        Run { seconds, ..usage }
     }
 }
 

@@ -156,6 +156,9 @@ impl Importer<'_> {
     async fn batch(&self, read: FileBatch) -> Result<(Counts, u64)> {
         let batch = fill_row_hash(&self.dataset, read.batch);
         let checked = check::check(&self.dataset, &Area::whole(), batch);
+        for warning in checked.warnings {
+            tracing::warn!(file = %read.file, warning, "rows deserve a look");
+        }
         let quarantined: Vec<_> = read.quarantined.into_iter().chain(checked.quarantined).collect();
         let Some(store) = &self.store else {
             let counts = Counts {

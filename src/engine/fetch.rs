@@ -199,7 +199,10 @@ impl Asker {
         let started = Moment::now();
         let batch = arrow_select::concat::concat_batches(&self.dataset.schema(), &pages.batches)
             .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))?;
-        let Checked { batch, duplicates, quarantined, .. } = check::check(&self.dataset, &slice.area, batch);
+        let Checked { batch, duplicates, quarantined, warnings } = check::check(&self.dataset, &slice.area, batch);
+        for warning in warnings {
+            tracing::warn!(slice = %slice, warning, "rows deserve a look");
+        }
         let now = self.clock.now();
         let claim = plan::judge(&self.dataset, &self.knowledge, &slice.area, batch.num_rows() as u64, now);
         totals.rows_duplicate += duplicates;

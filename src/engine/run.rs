@@ -86,6 +86,10 @@ impl Engine {
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
         let plan = plan::plan(&input);
+        if let Some(reason) = &plan.blocked {
+            let message = format!("{} cannot be planned: {reason}", dataset.name);
+            return Err(Error::invalid(message).hint("the list of securities comes first: `tidegate sync stock_basic`"));
+        }
         Ok(Planned { source, offer, knowledge, plan })
     }
 

@@ -9,7 +9,7 @@ use futures::stream;
 
 use crate::catalog::Catalog;
 use crate::dialect::row_hash::fill_row_hash;
-use crate::model::dataset::Points;
+use crate::model::dataset::{Points, Universe};
 use crate::model::{
     Area, Clock, Dataset, Day, Error, Instant, Order, Query, Result, SecurityList, Span, TradingCalendar,
 };
@@ -205,7 +205,8 @@ fn parts(core: &Core, scope: Scope, first: Option<&Order>) -> Box<dyn Iterator<I
     let dataset = scope.dataset.clone();
     let column = first.map(|order| order.column.as_str());
     let descending = first.is_some_and(|order| order.descending);
-    let cut: Vec<Scope> = if column.is_some() && column == dataset.security.as_deref() {
+    let is_by_stock = dataset.universe == Universe::Stock && column == dataset.security.as_deref();
+    let cut: Vec<Scope> = if column.is_some() && is_by_stock {
         let step = securities_a_part(core, &scope);
         scope.stocks.chunks(step).map(|stocks| scope.with_stocks(stocks)).collect()
     } else if let Some(time) = dataset.time.as_deref().filter(|time| column == Some(time)) {

@@ -31,12 +31,13 @@ impl Drop for Mirror {
 
 /// A small market, every table of it.
 fn every_table() -> World {
-    let world = World::new(Wanted { securities: 40, first: "2023-12-25", last: "2024-02-02", ..Wanted::default() });
+    let world = World::new(Wanted { securities: 40, first: "2023-03-01", last: "2024-02-02", ..Wanted::default() });
     world.create_store();
-    let ran = world.tidegate(&["sync", "--all", "--from", "2023-12-31", "--to", "2024-02-02", "--quiet", "--json"]);
-    let mut ran = ran;
+    let mut ran = world.tidegate(&["sync", "--all", "--from", "2023-12-31", "--to", "2024-02-02", "--quiet", "--json"]);
     ran.args(["--set", "sync.skip=", "--set", "sync.datasets_at_once=4"]);
     Ran::of(ran.output().unwrap(), 0, &["sync", "--all"]);
+    // Dividends are announced in spring.
+    world.run(&["sync", "dividend", "--from", "2023-03-01", "--to", "2023-06-30", "--quiet"], 0);
     world
 }
 

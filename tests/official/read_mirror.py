@@ -67,6 +67,9 @@ def main():
 
     datasets = [tomllib.loads(path.read_text("utf-8")) for path in sorted(pathlib.Path(arguments.catalog).glob("*.toml"))]
     datasets = [dataset for dataset in datasets if "tushare" in dataset]
+    for dataset in datasets:
+        for column in dataset["columns"]:
+            column["key"] = dataset["key"]
     if not datasets:
         sys.exit(f"no dataset of Tushare in {arguments.catalog}")
     store = sqlite3.connect(f"file:{pathlib.Path(arguments.store).resolve()}?mode=ro", uri=True)
@@ -166,6 +169,8 @@ def wire_value(column, value):
     kind, form = column["type"], column.get("tushare_form")
     if kind == "date":
         return compact(value)
+    if kind == "text" and value == "" and column["name"] in column["key"] and column.get("nullable"):
+        return None  # the store keeps a missing part of a key as empty text
     if kind in ("text", "datetime"):
         return value.partition("+")[0].replace("T", " ") if kind == "datetime" else value
     number = decimal.Decimal(repr(value) if isinstance(value, float) else value)
