@@ -124,26 +124,26 @@ fn group_commit(dataset: &Arc<Dataset>, days: impl Iterator<Item = Day>, securit
 }
 
 /// Loads every day in groups; only the commits are timed, making the rows is not.
-async fn load(store: &SqliteStore, dataset: &Arc<Dataset>, shape: &Shape) -> Duration {
-    let mut spent = Duration::ZERO;
+async fn load(store: &SqliteStore, dataset: &Arc<Dataset>, shape: &Shape) -> Spent {
+    let mut spent = Spent::default();
     for first in (0..shape.days).step_by(shape.group.max(1) as usize) {
         let last = (first + shape.group).min(shape.days);
         let commit = group_commit(dataset, (first..last).map(|day| Day(9_000 + day)), shape.securities);
-        let started = Timer::now();
+        let watch = Watch::start();
         store.commit(commit).await.expect("the commit works");
-        spent += started.elapsed();
+        spent += watch.stop();
     }
     spent
 }
 
-async fn scan(store: &SqliteStore, query: &Query) -> (u64, Duration) {
-    let started = Timer::now();
+async fn scan(store: &SqliteStore, query: &Query) -> (u64, Spent) {
+    let watch = Watch::start();
     let mut rows = 0;
     let mut batches = store.scan(query).await.expect("the scan starts");
     while let Some(batch) = batches.next().await {
         rows += batch.expect("the scan goes on").num_rows() as u64;
     }
-    (rows, started.elapsed())
+    (rows, watch.stop())
 }
 
 /// The same rows as CSV, in the order of arrival.
@@ -166,7 +166,7 @@ fn write_csv(path: &Path, dataset: &Dataset, shape: &Shape) -> std::io::Result<(
 }
 
 /// `None` when the `sqlite3` program is not installed.
-fn import(folder: &Path, csv: &Path) -> Option<Duration> {
+fn import(folder: &Path, csv: &Path) -> Option<Spent> {
     let numbers: String = NUMBERS.iter().map(|(name, ..)| format!(", \"{name}\" real")).collect();
     let create = format!(
         "create table daily (ts_code text not null, trade_date text not null{numbers}, \
@@ -176,9 +176,9 @@ fn import(folder: &Path, csv: &Path) -> Option<Duration> {
     let run =
         |command: &str| Command::new("sqlite3").arg(&database).arg(command).status().ok()?.success().then_some(());
     run(&create)?;
-    let started = Timer::now();
+    let watch = Watch::start();
     run(&format!(".import --csv {} daily", csv.display()))?;
-    Some(started.elapsed())
+    Some(watch.stop())
 }
 
 /// The most memory that this process has had, in MB.
@@ -188,8 +188,44 @@ fn memory_peak_mb() -> u64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).map_or(0, |kilobytes| kilobytes / 1024)
 }
 
-fn report(what: &str, rows: f64, spent: Duration) {
-    println!("{what:<28} {:>8.2} s {:>12.0} rows/s", spent.as_secs_f64(), rows / spent.as_secs_f64());
+/// What a step took: by the clock, and of the processor (this process and its children), which other load hardly changes.
+#[derive(Clone, Copy, Default)]
+struct Spent {
+    clock: Duration,
+    processor: Duration,
+}
+
+struct Watch(Timer, Duration);
+
+impl Watch {
+    fn start() -> Watch {
+        Watch(Timer::now(), processor_time())
+    }
+
+    fn stop(self) -> Spent {
+        Spent { clock: self.0.elapsed(), processor: processor_time() - self.1 }
+    }
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Spent) {
+        self.clock += other.clock;
+        self.processor += other.processor;
+    }
+}
+
+/// User and system time of this process and of the children it has waited for.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    // After the name: utime, stime, cutime and cstime are fields 11 to 14, in hundredths of a second.
+    let ticks: u64 = fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn report(what: &str, rows: f64, spent: Spent) {
+    let (clock, processor) = (spent.clock.as_secs_f64(), spent.processor.as_secs_f64());
+    println!("{what:<28} {clock:>8.2} s {processor:>8.2} CPU s {:>12.0} rows/s", rows / clock);
 }
 
 #[tokio::main]

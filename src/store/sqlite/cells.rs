@@ -5,8 +5,8 @@ use arrow_array::types::{Date32Type, Decimal128Type, Float64Type, Int64Type, Tim
 use arrow_array::{
     Array, ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray, TimestampSecondArray,
 };
-use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Statement, ToSql};
 
 use crate::model::{Column, ColumnType, Day, Error, Instant, Result, decimal};
 
@@ -93,10 +93,6 @@ impl Cell<'_> {
             Cell::Made(text) => ValueRef::Text(text.bytes()),
         }
     }
-
-    pub(super) fn is_null(&self) -> bool {
-        matches!(self, Cell::Null)
-    }
 }
 
 impl ToSql for Cell<'_> {
@@ -167,7 +163,6 @@ impl<'a> Cells<'a> {
         self.array().null_count()
     }
 
-    #[inline]
     pub(super) fn get(&self, row: usize) -> Cell<'a> {
         match self {
             Cells::Text(array) if array.is_valid(row) => Cell::Text(array.value(row).as_bytes()),
@@ -177,13 +172,51 @@ impl<'a> Cells<'a> {
                 Cell::Made(Made::new(instant.to_string().as_bytes()))
             }
             Cells::Integer(array) if array.is_valid(row) => Cell::Integer(array.value(row)),
-            Cells::Real(array, _, power) if array.is_valid(row) => Cell::Real(array.value(row) as i64 as f64 / power),
+            Cells::Real(array, _, power) if array.is_valid(row) => Cell::Real(real(array.value(row), *power)),
             Cells::Exact(array, scale) if array.is_valid(row) => {
                 Cell::Made(Made::new(decimal::to_text(array.value(row), *scale).as_bytes()))
             }
             // SQLite has no NaN: it is a missing value.
             Cells::Float(array) if array.is_valid(row) && !array.value(row).is_nan() => Cell::Real(array.value(row)),
             _ => Cell::Null,
+        }
+    }
+
+    /// Binds the value; the common types without making a `Cell` first.
+    #[inline]
+    pub(super) fn bind(&self, row: usize, statement: &mut Statement, parameter: usize) -> rusqlite::Result<()> {
+        match self {
+            Cells::Real(array, _, power) if array.is_valid(row) => {
+                statement.raw_bind_parameter(parameter, real(array.value(row), *power))
+            }
+            Cells::Text(array) if array.is_valid(row) => statement.raw_bind_parameter(parameter, array.value(row)),
+            Cells::Date(array) if array.is_valid(row) => {
+                let text = day_text(Day(array.value(row)));
+                statement.raw_bind_parameter(parameter, ToSqlOutput::Borrowed(ValueRef::Text(&text)))
+            }
+            _ => statement.raw_bind_parameter(parameter, self.get(row)),
+        }
+    }
+
+    /// Whether the stored value is the same.
+    #[inline]
+    pub(super) fn equals(&self, row: usize, stored: ValueRef) -> bool {
+        match (self, stored) {
+            (Cells::Real(array, _, power), ValueRef::Real(stored)) => {
+                array.is_valid(row) && real(array.value(row), *power) == stored
+            }
+            (Cells::Text(array), ValueRef::Text(stored)) => {
+                array.is_valid(row) && array.value(row).as_bytes() == stored
+            }
+            _ => self.get(row).value() == stored,
+        }
+    }
+
+    /// Whether SQLite would keep NULL.
+    pub(super) fn is_null(&self, row: usize) -> bool {
+        match self {
+            Cells::Float(array) => array.is_null(row) || array.value(row).is_nan(),
+            _ => self.array().is_null(row),
         }
     }
 
@@ -264,6 +297,12 @@ impl<'a> Cells<'a> {
             }
         }
     }
+}
+
+/// What `decimal::to_f64` gives for values that survive it.
+#[inline]
+fn real(value: i128, power: f64) -> f64 {
+    value as i64 as f64 / power
 }
 
 fn flip32(value: i32) -> [u8; 4] {

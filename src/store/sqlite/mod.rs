@@ -199,3 +199,43 @@ impl Store for SqliteStore {
         self.read("reading the summary", move |connection| read::summary(connection, &path)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::task::Request;
+    use crate::model::{Change, Instant, Securities};
+
+    /// A commit on a connection with this pragma, which stands for what is wrong with the disk.
+    async fn refused_under(pragma: &str, good: &str) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { create: true, ..SqliteOptions::default() };
+        let store = SqliteStore::open(&folder.path().join("market.db"), options, Clock::fixed(Instant(0))).unwrap();
+        let set = |sql: &str| store.0.writer.lock().unwrap().execute_batch(sql).unwrap();
+        let request = Request { securities: Securities::All, from: None, to: None, force: false, source: None };
+        let note = Some("long".repeat(50_000));
+        let task = |dataset: &str| {
+            Change::Task(Task { note: note.clone(), ..Task::new(dataset, request.clone(), Instant(0)) })
+        };
+        let commit = |dataset: &str| Commit { at: Instant(0), fence: None, changes: vec![task(dataset)] };
+        set(pragma);
+        let error = store.commit(commit("daily")).await.unwrap_err();
+        assert!(store.tasks(9).await.unwrap().is_empty() && store.events(0, 9).await.unwrap().is_empty());
+        set(good);
+        store.commit(commit("daily")).await.unwrap();
+        error
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_and_a_read_only_file_lose_nothing_and_name_the_remedy() {
+        for (pragma, good, hint) in [
+            ("pragma max_page_count = 1", "pragma max_page_count = 1000000", "free space"),
+            ("pragma query_only = on", "pragma query_only = off", "writable"),
+        ] {
+            let error = refused_under(pragma, good).await;
+            assert_eq!(error.kind(), ErrorKind::Storage, "{error}");
+            assert!(error.message().contains("market.db"), "{error}");
+            assert!(error.hint_text().unwrap().contains(hint), "{error}: {:?}", error.hint_text());
+        }
+    }
+}

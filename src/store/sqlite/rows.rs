@@ -342,14 +342,14 @@ fn inexact(table: &Table, cells: &[Cells], row: usize, column: usize) -> Quarant
 
 fn bind_row(statement: &mut CachedStatement, part: &Part, row: usize) -> Step<()> {
     for (index, cells) in part.cells.iter().enumerate() {
-        statement.raw_bind_parameter(index + 1, cells.get(row))?;
+        cells.bind(row, statement, index + 1)?;
     }
     Ok(statement.raw_bind_parameter(part.cells.len() + 1, part.work.counts.seq)?)
 }
 
 fn bind_key(statement: &mut CachedStatement, table: &Table, cells: &[Cells], row: usize) -> Step<()> {
     for (at, index) in table.key.iter().enumerate() {
-        statement.raw_bind_parameter(at + 1, cells[*index].get(row))?;
+        cells[*index].bind(row, statement, at + 1)?;
     }
     Ok(())
 }
@@ -368,10 +368,9 @@ fn compare(lookup: &mut CachedStatement, table: &Table, part: &Part, row: usize)
     let Some(stored) = stored.next()? else { return Ok(None) };
     let (mut equal, mut equal_given) = (true, true);
     for (index, cells) in part.cells.iter().enumerate() {
-        let cell = cells.get(row);
-        if stored.get_ref(index)? != cell.value() {
+        if !cells.equals(row, stored.get_ref(index)?) {
             equal = false;
-            equal_given &= cell.is_null();
+            equal_given &= cells.is_null(row);
         }
     }
     let text = |index: Option<usize>| index.map(|index| stored.get_ref(index)).transpose();
@@ -424,8 +423,8 @@ fn differs_unguarded(
     let mut stored = lookup.raw_query();
     let Some(stored) = stored.next()? else { return Ok(false) };
     for index in (0..guard.len()).filter(|index| !guard[*index]) {
-        let cell = part.cells[index].get(row);
-        if !cell.is_null() && stored.get_ref(index)? != cell.value() {
+        let cells = &part.cells[index];
+        if !cells.is_null(row) && !cells.equals(row, stored.get_ref(index)?) {
             return Ok(true);
         }
     }

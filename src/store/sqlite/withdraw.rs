@@ -74,7 +74,7 @@ fn keep_keys(connection: &Connection, table: &Table, cells: &[Cells], rows: impl
     let mut insert = connection.prepare(&format!("insert into {kept} values ({parameters})"))?;
     for row in rows {
         for (at, index) in table.key.iter().enumerate() {
-            insert.raw_bind_parameter(at + 1, cells[*index].get(row))?;
+            cells[*index].bind(row, &mut insert, at + 1)?;
         }
         insert.raw_execute()?;
     }
