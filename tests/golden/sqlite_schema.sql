@@ -1,0 +1,164 @@
+CREATE TABLE _migration (
+    number integer primary key,
+    name text not null,
+    checksum text not null,
+    at text not null
+);
+CREATE TABLE _column (
+    dataset text not null,
+    name text not null,
+    type text not null,
+    scale integer not null,
+    primary key (dataset, name)
+) without rowid;
+CREATE TABLE _commit (
+    seq integer primary key,
+    at text not null,
+    task integer,
+    dataset text not null,
+    source text not null,
+    rank integer not null,
+    security text not null,
+    from_day text not null,
+    to_day text not null,
+    fetched_at text not null,
+    inserted integer not null default 0,
+    updated integer not null default 0,
+    unchanged integer not null default 0,
+    withdrawn integer not null default 0,
+    quarantined integer not null default 0
+);
+CREATE INDEX _commit_by_dataset on _commit (dataset);
+CREATE INDEX _commit_by_rank on _commit (dataset, rank);
+CREATE TABLE _claim (
+    dataset text not null,
+    security text not null,
+    from_day text not null,
+    to_day text not null,
+    evidence text not null check (evidence in ('present', 'empty', 'partial')),
+    source text not null,
+    rows integer not null,
+    at text not null,
+    stale_at text,
+    primary key (dataset, security, from_day)
+) without rowid;
+CREATE INDEX _claim_of_securities on _claim (dataset, to_day, from_day) where security <> '';
+CREATE TABLE _rows_by_day (
+    dataset text not null,
+    day text not null,
+    rows integer not null check (rows >= 0),
+    primary key (dataset, day)
+) without rowid;
+CREATE TABLE _task (
+    id integer primary key autoincrement,
+    dataset text not null,
+    request text not null,
+    state text not null check (state in ('pending', 'running', 'paused', 'completed', 'failed')),
+    outcome text,
+    fence integer not null,
+    created_at text not null,
+    started_at text,
+    finished_at text,
+    totals text not null,
+    note text
+);
+CREATE UNIQUE INDEX _task_open on _task (dataset) where state in ('pending', 'running', 'paused');
+CREATE TABLE _failure (
+    id integer primary key autoincrement,
+    dataset text not null,
+    security text not null,
+    from_day text not null,
+    to_day text not null,
+    source text not null,
+    task integer not null,
+    kind text not null,
+    message text not null,
+    attempts integer not null,
+    attempts_max integer not null,
+    next_attempt_at text not null,
+    first_at text not null,
+    last_at text not null,
+    resolved_at text,
+    resolution text
+);
+CREATE UNIQUE INDEX _failure_unresolved on _failure (dataset, security, from_day, to_day) where resolved_at is null;
+CREATE TABLE _event (
+    id integer primary key,
+    at text not null,
+    kind text not null,
+    dataset text,
+    task integer,
+    data text not null
+);
+CREATE TABLE _quarantine (
+    id integer primary key autoincrement,
+    dataset text not null,
+    at text not null,
+    source text not null,
+    seq integer not null,
+    rule text not null,
+    reason text not null,
+    row text not null
+);
+CREATE UNIQUE INDEX _quarantine_once on _quarantine (dataset, source, rule, reason, row);
+CREATE TABLE _quota (
+    source text not null,
+    api text not null,
+    day text not null,
+    calls integer not null,
+    primary key (source, day, api)
+) without rowid;
+CREATE TABLE "quotes" (
+    "ts_code" text not null,
+    "trade_date" text not null,
+    "close" real,
+    "amount" text,
+    _seq integer not null,
+    primary key ("ts_code", "trade_date")
+) without rowid;
+CREATE TABLE "quotes_revision" (
+    "ts_code" text not null,
+    "trade_date" text not null,
+    "close" real,
+    "amount" text,
+    _seq integer not null,
+    _ended_seq integer not null,
+    _ended text not null check (_ended in ('superseded', 'withdrawn'))
+);
+CREATE INDEX "quotes_revision_by_key" on "quotes_revision" ("ts_code", "trade_date");
+CREATE INDEX "quotes_by_trade_date" on "quotes" ("trade_date");
+CREATE VIEW "quotes_with_source" as
+select
+    stored."ts_code",
+    stored."trade_date",
+    stored."close",
+    stored."amount",
+    _commit.source as _source,
+    _commit.fetched_at as _fetched_at,
+    1 + (select count(*) from "quotes_revision" as revision where revision."ts_code" = stored."ts_code" and revision."trade_date" = stored."trade_date") as _revision,
+    stored._seq as _seq
+from "quotes" as stored left join _commit on _commit.seq = stored._seq;
+CREATE TABLE "notices" (
+    "ts_code" text not null,
+    "ann_date" text,
+    _seq integer not null,
+    primary key ("ts_code")
+) without rowid;
+CREATE TABLE "notices_revision" (
+    "ts_code" text not null,
+    "ann_date" text,
+    _seq integer not null,
+    _ended_seq integer not null,
+    _ended text not null check (_ended in ('superseded', 'withdrawn'))
+);
+CREATE INDEX "notices_revision_by_key" on "notices_revision" ("ts_code");
+CREATE INDEX "notices_by_ann_date" on "notices" ("ann_date");
+CREATE VIEW "notices_with_source" as
+select
+    stored."ts_code",
+    stored."ann_date",
+    _commit.source as _source,
+    _commit.fetched_at as _fetched_at,
+    1 + (select count(*) from "notices_revision" as revision where revision."ts_code" = stored."ts_code") as _revision,
+    stored._seq as _seq
+from "notices" as stored left join _commit on _commit.seq = stored._seq;
