@@ -140,7 +140,7 @@ async fn names_of_people_are_quoted() {
         { name = "a \"b\"; drop", type = "int", unit = "", meaning = "", meaning_zh = "", nullable = true },
     ]"#;
     let odd = dataset(&format!("name = \"order by\"\nkey = [\"select\"]\nshape = \"whole\"\n{columns}"));
-    store.prepare(&[odd.clone()]).await.unwrap();
+    store.prepare(std::slice::from_ref(&odd)).await.unwrap();
     let codes = Arc::new(arrow_array::StringArray::from(vec!["x"]));
     let numbers = Arc::new(arrow_array::Int64Array::from(vec![Some(i64::MIN)]));
     let batch = arrow_array::RecordBatch::try_new(odd.schema(), vec![codes, numbers]).unwrap();
@@ -227,7 +227,7 @@ async fn tables_without_days_are_counted_and_replaced_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&file(&folder)).unwrap();
     let codes = dataset(&format!("name = \"codes\"\n{BARE}"));
-    store.prepare(&[codes.clone()]).await.unwrap();
+    store.prepare(std::slice::from_ref(&codes)).await.unwrap();
     let change = |values: Vec<&str>| {
         let column = Arc::new(arrow_array::StringArray::from(values));
         let batch = arrow_array::RecordBatch::try_new(codes.schema(), vec![column]).unwrap();

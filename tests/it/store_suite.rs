@@ -761,7 +761,7 @@ pub async fn tables_are_widened_and_other_differences_refused(store: &dyn Store)
         assert!(error.hint_text().is_some());
     }
     let wide = changed(add);
-    store.prepare(&[wide.clone()]).await.unwrap();
+    store.prepare(std::slice::from_ref(&wide)).await.unwrap();
     store.prepare(&[wide]).await.unwrap();
     let rows = all_quotes(store).await;
     assert_eq!((rows.len(), rows[5].as_str()), (6, "600000.SH|2024-01-03|-|2|-"));
