@@ -201,7 +201,8 @@ impl Bench {
     /// Runs to the end and asks the kernel what it took.
     fn measured(&self, mut command: Command) -> Run {
         let started = Instant::now();
-        let mut child = command.current_dir(&self.folder).stdout(Stdio::null()).spawn().expect("the program starts");
+        let shown = if std::env::var_os("BENCH_VERBOSE").is_some() { Stdio::inherit() } else { Stdio::null() };
+        let mut child = command.current_dir(&self.folder).stdout(shown).spawn().expect("the program starts");
         let usage = watched(child.id());
         let seconds = started.elapsed().as_secs_f64();
         assert!(child.wait().expect("the program ends").success(), "the program failed");
