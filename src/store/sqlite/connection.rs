@@ -76,6 +76,8 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions, now: Instant) ->
             connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         }
         configure(&connection, options, options.cache_mb)?;
+        // Only keys of a batch that is in memory anyway. Readers sort large answers in files.
+        connection.pragma_update(None, "temp_store", "memory")?;
         let mode: String = connection.query_row("pragma journal_mode = wal", (), |row| row.get(0))?;
         if mode != "wal" {
             return Err(Error::storage("the disk of the store does not support a write-ahead log").into());
@@ -110,7 +112,6 @@ fn configure(connection: &Connection, options: &SqliteOptions, cache_mb: u32) ->
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "cache_size", -i64::from(cache_mb) * 1024)?;
     connection.pragma_update(None, "wal_autocheckpoint", options.wal_autocheckpoint)?;
-    connection.pragma_update(None, "temp_store", "memory")?;
     let synchronous = match options.synchronous {
         Synchronous::Normal => "normal",
         Synchronous::Full => "full",

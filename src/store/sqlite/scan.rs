@@ -20,9 +20,14 @@ pub(super) struct Plan {
     table: Arc<Table>,
     columns: Vec<usize>,
     schema: SchemaRef,
-    pub(super) sql: String,
+    sql: String,
     values: Vec<Value>,
+    /// Days between which rows of every security are asked for in the order of the key, and the SQL that walks them.
+    walk: Option<(Span, String)>,
 }
+
+/// More rows than these are not looked up by day and sorted: walking the whole table in its order is quicker.
+const SORTED_ROWS_MAX: u64 = 200_000;
 
 impl Plan {
     pub(super) fn new(table: Arc<Table>, query: &Query) -> Result<Plan> {
@@ -31,23 +36,40 @@ impl Plan {
             true => (0..dataset.columns.len()).collect(),
             false => query.columns.iter().map(|name| column(&table, name)).collect::<Result<Vec<_>>>()?,
         };
-        let mut condition = Condition::default();
-        for filter in &query.filters {
-            add_filter(&table, filter, &mut condition)?;
-        }
         let names = columns.iter().map(|index| quoted(&dataset.columns[*index].name)).collect::<Vec<_>>();
         let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
-        let mut sql = format!("select {names} from {}{}", quoted(&dataset.name), condition.clause());
-        sql.push_str(&format!(" order by {}", order(&table, query)?));
-        let mut values = condition.values;
-        if query.limit.is_some() || query.offset > 0 {
-            sql.push_str(" limit ? offset ?");
+        let order = order(&table, query)?;
+        let select = |walked: Option<&str>| -> Result<(String, Vec<Value>)> {
+            let mut condition = Condition::default();
+            for filter in &query.filters {
+                add_filter(&table, filter, walked, &mut condition)?;
+            }
+            let from = quoted(&dataset.name);
+            Ok((
+                format!("select {names} from {from}{} order by {order}{}", condition.clause(), page(query)),
+                condition.values,
+            ))
+        };
+        let (sql, mut values) = select(None)?;
+        let walk = match (days_of_all(&table, query), &dataset.time) {
+            (Some(span), Some(time)) => Some((span, select(Some(time))?.0)),
+            _ => None,
+        };
+        if !page(query).is_empty() {
             values.push(Value::Integer(query.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))));
             values.push(Value::Integer(i64::try_from(query.offset).unwrap_or(i64::MAX)));
         }
         let schema = dataset.schema();
         let fields = columns.iter().map(|index| schema.fields()[*index].clone()).collect::<Vec<_>>();
-        Ok(Plan { columns, schema: Arc::new(Schema::new(fields)), sql, values, table })
+        Ok(Plan { columns, schema: Arc::new(Schema::new(fields)), sql, values, walk, table })
+    }
+
+    /// SQLite would take the index by day for any span of days, and then sort everything that it found.
+    fn sql(&self, connection: &Connection) -> Step<&str> {
+        match &self.walk {
+            Some((span, sql)) if self.table.rows_counted(connection, *span)? > SORTED_ROWS_MAX => Ok(sql),
+            _ => Ok(&self.sql),
+        }
     }
 
     /// Runs the query and hands on batches of up to `batch_rows` until `send` no longer takes them.
@@ -57,8 +79,7 @@ impl Plan {
         batch_rows: usize,
         mut send: impl FnMut(RecordBatch) -> bool,
     ) -> Step<()> {
-        let transaction = connection.unchecked_transaction()?;
-        let mut statement = transaction.prepare(&self.sql)?;
+        let mut statement = connection.prepare(self.sql(connection)?)?;
         let mut rows = statement.query(params_from_iter(&self.values))?;
         let mut batch = Building::new(self);
         while let Some(row) = rows.next()? {
@@ -72,6 +93,28 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn page(query: &Query) -> &'static str {
+    if query.limit.is_some() || query.offset > 0 { " limit ? offset ?" } else { "" }
+}
+
+/// The span of a query over days that names neither securities nor an order.
+fn days_of_all(table: &Table, query: &Query) -> Option<Span> {
+    let (time, first) = (table.dataset.time.as_ref()?, table.dataset.key.first()?);
+    let names_first = |filter: &Filter| match filter {
+        Filter::In { column, .. } | Filter::Between { column, .. } => column == first,
+    };
+    if time == first || !query.order.is_empty() || query.filters.iter().any(names_first) {
+        return None;
+    }
+    query.filters.iter().find_map(|filter| match filter {
+        Filter::Between { column, from, to } if column == time => {
+            let day = |text: &Option<String>| text.as_deref().and_then(|text| Day::parse(text).ok());
+            Some(Span::new(day(from).unwrap_or(Day::MIN), day(to).unwrap_or(Day::MAX)))
+        }
+        _ => None,
+    })
 }
 
 fn column(table: &Table, name: &str) -> Result<usize> {
@@ -112,12 +155,15 @@ fn order(table: &Table, query: &Query) -> Result<String> {
     Ok(terms.join(", "))
 }
 
-fn add_filter(table: &Table, filter: &Filter, condition: &mut Condition) -> Result<()> {
+/// A column that is `walked` is compared, but not looked up in an index.
+fn add_filter(table: &Table, filter: &Filter, walked: Option<&str>, condition: &mut Condition) -> Result<()> {
     match filter {
         Filter::In { column: name, values } => add_in(table, column(table, name)?, values, condition),
         Filter::Between { column: name, from, to } => {
             let index = column(table, name)?;
-            add_between(table, index, from.as_deref(), to.as_deref(), condition)
+            let no_index = if walked == Some(name) { "+" } else { "" };
+            let compared = format!("{no_index}{}", quoted(name));
+            add_between(table, index, &compared, [from.as_deref(), to.as_deref()], condition)
         }
     }
 }
@@ -147,15 +193,14 @@ fn add_in(table: &Table, index: usize, values: &[String], condition: &mut Condit
 fn add_between(
     table: &Table,
     index: usize,
-    from: Option<&str>,
-    to: Option<&str>,
+    name: &str,
+    bounds: [Option<&str>; 2],
     condition: &mut Condition,
 ) -> Result<()> {
-    let name = quoted(&table.dataset.columns[index].name);
-    let first = from.map(|text| stored_value(table, index, text, Edge::First)).transpose()?;
-    let last = to.map(|text| stored_value(table, index, text, Edge::Last)).transpose()?;
+    let first = bounds[0].map(|text| stored_value(table, index, text, Edge::First)).transpose()?;
+    let last = bounds[1].map(|text| stored_value(table, index, text, Edge::Last)).transpose()?;
     if let Kind::Exact { .. } = table.kinds[index] {
-        let [whole, part] = [format!("cast({name} as integer)"), fraction(&name)];
+        let [whole, part] = [format!("cast({name} as integer)"), fraction(name)];
         let bound = format!("(cast(?1 as integer), {})", fraction("?1"));
         for (value, sign) in [(first, ">="), (last, "<=")] {
             let Some(value) = value else { continue };
@@ -318,4 +363,73 @@ impl Builder {
 fn scaled(product: f64) -> i128 {
     const EXACT: f64 = (1i64 << 53) as f64;
     if product.abs() <= EXACT { i128::from(product.round() as i64) } else { product.round() as i128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{migrate::migrate, prepare::prepare};
+    use super::*;
+    use crate::model::{Area, Dataset};
+
+    fn quotes() -> Arc<Dataset> {
+        let text = r#"
+            name = "quotes"
+            title = ""
+            title_zh = ""
+            about = ""
+            key = ["ts_code", "trade_date"]
+            security = "ts_code"
+            time = "trade_date"
+            shape = "dense"
+            publish = { at = "16:00", settle_days = 1, refresh_hours = 4 }
+            policy = { mode = "incremental", schedule = "0 16 * * *", batch = 5000, retries = 3, conflict = "replace" }
+            columns = [
+                { name = "ts_code", type = "text", unit = "", meaning = "", meaning_zh = "" },
+                { name = "trade_date", type = "date", unit = "", meaning = "", meaning_zh = "" },
+                { name = "close", type = "decimal", scale = 2, unit = "", meaning = "", meaning_zh = "" },
+            ]
+        "#;
+        Arc::new(toml::from_str(text).unwrap())
+    }
+
+    /// How SQLite answers the query when the days hold so many rows.
+    fn explained(query: &Query, rows: u64) -> String {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, Instant(0)).unwrap();
+        prepare(&mut connection, &[Table::new(quotes()).unwrap()]).unwrap();
+        let count = "insert into _rows_by_day values ('quotes', '2024-01-02', ?1)";
+        connection.execute(count, [rows as i64]).unwrap();
+        let plan = Plan::new(Arc::new(Table::new(quotes()).unwrap()), query).unwrap();
+        let sql = format!("explain query plan {}", plan.sql(&connection).unwrap());
+        let mut statement = connection.prepare(&sql).unwrap();
+        let lines = statement.query_map(params_from_iter(&plan.values), |row| row.get::<_, String>(3)).unwrap();
+        lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn few_days_are_looked_up_and_many_rows_are_walked() {
+        let area = |securities, to: &str| {
+            let span = Span::new(Day::parse("20240102").unwrap(), Day::parse(to).unwrap());
+            Query::area(&quotes(), &Area::new(securities, span))
+        };
+        use crate::model::Securities;
+        let by_day = "SEARCH quotes USING INDEX quotes_by_trade_date";
+        for (query, rows, expected) in [
+            (area(Securities::All, "20240102"), 5_000, format!("{by_day} (trade_date=?)")),
+            (
+                area(Securities::All, "20240301"),
+                SORTED_ROWS_MAX,
+                format!("{by_day} (trade_date>? AND trade_date<?); USE TEMP B-TREE FOR ORDER BY"),
+            ),
+            (area(Securities::All, "20240301"), SORTED_ROWS_MAX + 1, "SCAN quotes".to_owned()),
+            (
+                area(Securities::one("000001.SZ"), "20240301"),
+                SORTED_ROWS_MAX + 1,
+                "SEARCH quotes USING PRIMARY KEY (ts_code=? AND trade_date>? AND trade_date<?)".to_owned(),
+            ),
+            (Query::all("quotes"), SORTED_ROWS_MAX + 1, "SCAN quotes".to_owned()),
+        ] {
+            assert_eq!(explained(&query, rows), expected, "{query:?}");
+        }
+    }
 }

@@ -164,7 +164,8 @@ impl Table {
         Ok(count as u64)
     }
 
-    fn rows_counted(&self, connection: &Connection, span: Span) -> Step<u64> {
+    /// Rows of the whole market in `span`, from the counts by day.
+    pub(super) fn rows_counted(&self, connection: &Connection, span: Span) -> Step<u64> {
         let by_day = self.time.is_some() && !span.is_all();
         let (from, to) = if by_day { (span.from, span.to) } else { (Day::MIN, Day::MAX) };
         let undated = if by_day { "" } else { " or day = ''" };
