@@ -65,6 +65,7 @@ struct Shape {
     days: i32,
     securities: usize,
     group: i32,
+    wal_pages: u32,
 }
 
 impl Shape {
@@ -75,7 +76,8 @@ impl Shape {
             at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
         };
         let securities = number("--securities", 5_150) as usize;
-        Shape { days: number("--days", 243), securities, group: number("--group", 20) }
+        let wal_pages = number("--wal-pages", SqliteOptions::default().wal_autocheckpoint as i32) as u32;
+        Shape { days: number("--days", 243), securities, group: number("--group", 20), wal_pages }
     }
 
     fn rows(&self) -> f64 {
@@ -235,7 +237,7 @@ async fn main() {
     let dataset = daily();
     println!("{} days x {} securities, {} days a commit", shape.days, shape.securities, shape.group);
 
-    let options = SqliteOptions { create: true, ..SqliteOptions::default() };
+    let options = SqliteOptions { create: true, wal_autocheckpoint: shape.wal_pages, ..SqliteOptions::default() };
     let store = SqliteStore::open(&folder.path().join("store.db"), options, Clock::system()).expect("the store opens");
     store.prepare(std::slice::from_ref(&dataset)).await.expect("the tables are made");
     report("first load", shape.rows(), load(&store, &dataset, &shape).await);
