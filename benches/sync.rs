@@ -195,6 +195,8 @@ impl Bench {
         command.args(["--set", "sources.tushare.token=bench", "--set", "sources.tushare.points=15000"]);
         command.args(["--set", "sources.tushare.per_minute=1000000", "--set", "sources.tushare.gzip=false"]);
         command.args(more);
+        // Options to try: BENCH_ARGS="--set sync.commit_slices=40".
+        command.args(std::env::var("BENCH_ARGS").unwrap_or_default().split_whitespace());
         self.measured(command)
     }
 

@@ -12,6 +12,7 @@ mod sim;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod tasks;
 mod tidy;
 mod tushare;
 mod world;

@@ -36,7 +36,11 @@ fn bad_input_gets_one_clear_message_with_the_remedy() {
         (&["status", "--set", "sync.concurrency=0"], 2, &["sync.concurrency", "1 to 64"]),
         (&["status", "--set", "catalog.folder=tables"], 2, &["mine.toml"]),
         (&["sync", "daily", "--set", "sources.tushare.token=wrong"], 3, &["token"]),
-        (&["sync", "daily", "--set", "sources.tushare.url=http://127.0.0.1:9"], 7, &["tidegate sources"]),
+        (
+            &["sync", "daily", "--set", "sources.tushare.url=http://127.0.0.1:9"],
+            7,
+            &["cannot be reached", "check the network"],
+        ),
         (&["serve", "--mirror", "--listen", "0.0.0.0:0"], 2, &["mirror.tokens"]),
         (&["serve", "--mirror", "--listen", "nowhere"], 2, &["nowhere", "--listen"]),
     ];
