@@ -42,7 +42,7 @@ fn knowledge(span: Span) -> Knowledge {
         code: Arc::from(format!("{number:06}.SZ")),
         name: String::new(),
         listed: span.from.plus((number * 9_000 / SECURITIES) as i32 - 2_000),
-        delisted: (number % 20 == 0).then(|| span.to.plus(-(number as i32 % 3_000))),
+        delisted: number.is_multiple_of(20).then(|| span.to.plus(-(number as i32 % 3_000))),
         former: Vec::new(),
     };
     Knowledge {

@@ -1,8 +1,9 @@
 //! Scripted faults against the real program: each ends as the laws say, and the run's totals name it.
 
+use tidegate::model::{Evidence, Span};
 use tidegate::sim::{Fault, Rule};
 
-use crate::world::{Wanted, World};
+use crate::world::{Ran, Wanted, World};
 
 const SYNC: [&str; 8] = ["sync", "daily", "--from", "2024-01-02", "--to", "2024-01-19", "--json", "--quiet"];
 
@@ -133,21 +134,28 @@ fn assert_next_run_makes_whole(faulty: World, name: &str) {
 #[test]
 fn a_half_published_day_is_provisional_until_it_is_whole() {
     let today = tidegate::model::Clock::system().now().day();
-    let (first, last) = (today.plus(-20).to_string(), today.to_string());
-    let wanted = Wanted {
-        first: first.clone().leak(),
-        last: last.leak(),
-        faults: vec![daily(Fault::HalfPublished { fraction: 0.5 }).at(1..=1)],
-        ..Wanted::default()
-    };
-    let world = World::new(wanted);
+    let (first, last) = (today.plus(-20).to_string().leak(), today.previous().to_string().leak());
+    let wanted = || Wanted { first, last, ..Wanted::default() };
+    let day =
+        *World::new(wanted()).market.calendar().open_days(Span::new(today.plus(-5), today.previous())).last().unwrap();
+    let half = Fault::HalfPublished { fraction: 0.5 };
+    let faults = vec![daily(half).with("trade_date", &day.compact()).at(1..=1)];
+    let world = World::new(Wanted { faults, ..wanted() });
     world.create_store();
-    let sync = ["sync", "daily", "--from", &first, "--json", "--quiet", "--set", "sync.concurrency=1"];
-    // The first answer is that of the oldest day, which has not settled yet or has: a long weekend decides.
-    let ran = world.tidegate(&sync).output().unwrap();
-    let synced: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
-    let daily = synced.as_array().unwrap().iter().find(|one| one["dataset"] == "daily").unwrap();
-    assert!(daily["totals"]["rows_answered"].as_u64().unwrap() > 0, "{daily:#}");
+    let sync = ["sync", "daily", "--from", first, "--to", last, "--json", "--quiet"];
+    let totals = |ran: &Ran| {
+        let synced = ran.json();
+        synced.as_array().unwrap().iter().find(|one| one["dataset"] == "daily").unwrap()["totals"].clone()
+    };
+    assert_eq!(totals(&world.run(&sync, 1))["slices_partial"], 1, "the thin day is named, and the run is not green");
+    let claim = world.coverage("daily").market_claim(day).cloned().unwrap();
+    assert_eq!((claim.evidence, claim.stale_at.is_some()), (Evidence::Partial, true));
+    assert_eq!(totals(&world.run(&sync, 0))["calls"], 0, "it is not asked again before it may have changed");
+    let audit = world.run(&["audit", "daily", "--from", first, "--to", last], 0).stdout;
+    assert!(audit.contains("partial") && audit.contains("tidegate sync daily --from"), "{audit}");
+    let forced = totals(&world.run(&[&sync[..], &["--force"]].concat(), 0));
+    assert!(forced["rows_inserted"].as_u64().unwrap() > 30, "{forced:#}");
+    world.assert_equals_truth("daily");
 }
 
 /// Rows that the source corrected or withdrew later: a second look replaces them and keeps what was believed before.
