@@ -4,7 +4,7 @@
 //!
 //! ```sh
 //! cargo bench --bench sync                  # 1.25 million rows
-//! cargo bench --bench sync -- --rows 15000000
+//! cargo bench --bench sync -- --alone --rows 15000000     # memory; without the comparison
 //! cargo bench --bench sync -- --quota       # two minutes against a mirror that enforces 500 calls a minute
 //! ```
 
@@ -70,6 +70,9 @@ fn main() {
         return quota(&runtime);
     }
     let bench = runtime.block_on(prepare(rows));
+    if arguments.iter().any(|text| text == "--alone") {
+        return alone(&bench);
+    }
     let written = runtime.block_on(write_csv(&bench));
     println!("{written} rows of daily over {} days, 2 cores shared with the server\n", bench.days().len());
     let (import, import_again) = (bench.import("import.db"), bench.import_again("import.db"));
@@ -96,6 +99,17 @@ fn main() {
         rate(&first) / rate(&import),
         rate(&again) / rate(&import_again)
     );
+    std::fs::remove_dir_all(&bench.folder).expect("removing the bench's folder");
+}
+
+/// Memory and the run with nothing to do at any size: nothing is compared, and answers are made while the clock runs.
+fn alone(bench: &Bench) {
+    println!("{:28} {:>9} {:>8} {:>8}", format!("{} days of daily", bench.days().len()), "seconds", "cpu s", "peak MB");
+    for (name, more) in [("tidegate sync", &[][..]), ("nothing to do", &[]), ("the same again (--force)", &["--force"])]
+    {
+        let run = bench.sync("market.db", more);
+        println!("{name:28} {:>9.2} {:>8.2} {:>8.0}", run.seconds, run.cpu, run.peak_mb);
+    }
     std::fs::remove_dir_all(&bench.folder).expect("removing the bench's folder");
 }
 
