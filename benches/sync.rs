@@ -248,13 +248,13 @@ fn watched(pid: u32) -> Run {
     Run { seconds: 0.0, cpu: ticks as f64 / 100.0, peak_mb: peak_kb as f64 / 1024.0 }
 }
 
-/// Two minutes of `daily` by security against a mirror that allows 500 calls a minute: how many of the allowed calls are
+/// Two minutes of `daily` against a mirror that allows 500 calls a minute: how many of the allowed calls are
 /// made, and how many are refused.
 fn quota(runtime: &tokio::runtime::Runtime) {
     let catalog = Arc::new(Catalog::builtin().expect("the catalogue"));
     let last = Day::parse("2025-12-31").expect("a day");
     let options = MarketOptions::new(catalog, last.plus(-3_000), last);
-    let market = Market::new(MarketOptions { securities: 400, clock: Clock::system(), ..options });
+    let market = Market::new(MarketOptions { securities: 3_000, clock: Clock::system(), ..options });
     let mirror = MirrorOptions {
         accounts: vec![Account { token: TOKEN.to_string(), points: 5000 }],
         enforce_points: true,
