@@ -95,6 +95,8 @@ fn measure(
             calls_per_slice: table.facets.values().map(|values| values.len() as u32).product(),
             per_minute: Some(500),
             per_day: None,
+            concurrency: None,
+            lacks: Vec::new(),
         };
         let coverage = coverage(dataset);
         let start = Timer::now();

@@ -114,6 +114,7 @@ fn group_commit(dataset: &Arc<Dataset>, days: impl Iterator<Item = Day>, securit
             dataset: dataset.clone(),
             area: Area::day(day),
             batch: day_batch(dataset, day, securities),
+            lacks: Vec::new(),
             write: Write::Replace,
             source: Arc::from("tushare"),
             rank: 1,

@@ -173,6 +173,7 @@ impl Importer<'_> {
             dataset: self.dataset.clone(),
             area: Area::whole(),
             batch: checked.batch,
+            lacks: Vec::new(),
             write: Write::Upsert,
             source: "file".into(),
             rank: self.rank,

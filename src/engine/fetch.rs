@@ -216,6 +216,7 @@ impl Asker {
             dataset: self.dataset.clone(),
             area: slice.area.clone(),
             batch,
+            lacks: self.dataset.positions(&self.offer.lacks),
             write,
             source: self.source.name().into(),
             rank: self.source.rank(),

@@ -96,7 +96,7 @@ impl Engine {
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
     /// asked for or the quota of the day is used up.
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
-        let taken = self.commit(None, vec![Change::TakeTask { task: id }]).await?;
+        let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
         let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
         let mut task = self.task(id).await?;
         let end = self.run_sources(&mut task, fence, stop, watcher).await;

@@ -34,8 +34,30 @@ pub enum Change {
     /// The totals of an existing task are taken over only from its own worker, in a fenced commit.
     Task(Task),
     /// Takes a pending, paused or orphaned running task over: state running, fence raised by one.
+    /// A running task whose lease another worker still holds is a conflict that names the worker.
     TakeTask {
         task: TaskId,
+        /// `None`: the caller is the only process that runs tasks on this store.
+        lease: Option<Lease>,
+    },
+    /// The fenced task's worker is alive: nobody else may take the task over before `until`.
+    RenewTask {
+        until: Instant,
+    },
+    /// Asks for the right to make one call, where several processes share a source's quota. Answered in
+    /// `Receipt::places`. A place that is never answered (its holder died) is free again a minute after `held_until`.
+    TakePlace {
+        source: String,
+        api: String,
+        /// Calls in any 60 seconds, and calls per Beijing day; `None`: no limit.
+        per_minute: Option<u32>,
+        per_day: Option<u64>,
+        held_until: Instant,
+    },
+    /// The call of a place was answered: the place is given away again from `free_at` on.
+    AnswerPlace {
+        place: i64,
+        free_at: Instant,
     },
     /// Adds to the totals of the fenced task; what the commit's own `Rows` counted is added by the store itself.
     Progress(Totals),
@@ -61,6 +83,25 @@ pub enum Change {
     },
 }
 
+/// Who runs a task, and until when nobody else may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Host and process, for people.
+    pub worker: String,
+    pub until: Instant,
+}
+
+/// The answer to a `Change::TakePlace`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The call may be made; give the number back with `Change::AnswerPlace`. It is counted as used of the day.
+    Taken(i64),
+    /// Ask again then.
+    FreeAt(Instant),
+    /// All calls of the Beijing day are used.
+    DayUsed,
+}
+
 /// The rows of one slice, and what the ledger shall say of its area.
 #[derive(Clone, Debug)]
 pub struct RowsChange {
@@ -68,6 +109,9 @@ pub struct RowsChange {
     pub area: Area,
     /// In the dataset's schema, keys unique, any order.
     pub batch: RecordBatch,
+    /// Positions of the columns that the source does not have, sorted: null in `batch`, and what is stored in them
+    /// stays. Empty for a source that has them all.
+    pub lacks: Vec<usize>,
     pub write: Write,
     pub source: Arc<str>,
     /// Priority of the source, 1 is best. A worse source never overwrites a non-null value of a better one.
@@ -113,6 +157,8 @@ pub struct Receipt {
     pub rows: Vec<Counts>,
     /// The id of each `Change::Task` and the new fence of each `Change::TakeTask`, in order.
     pub tasks: Vec<Fence>,
+    /// The answer to each `Change::TakePlace`, in order.
+    pub places: Vec<Place>,
     /// The last event in the log after this commit.
     pub last_event: u64,
 }

@@ -42,6 +42,12 @@ pub struct Dataset {
     /// How Tushare serves it; absent when it does not.
     #[serde(default)]
     pub tushare: Option<Tushare>,
+    /// How BaoStock serves it, one entry a question that it answers; empty when it does not.
+    #[serde(default)]
+    pub baostock: Vec<Service>,
+    /// How AKShare serves it (through AKTools or the pages underneath); empty when it does not.
+    #[serde(default)]
+    pub akshare: Vec<Service>,
     pub columns: Vec<Column>,
 }
 
@@ -214,6 +220,57 @@ pub struct Tushare {
     /// The mirror answers 50101 unless one of these parameters is present.
     #[serde(default)]
     pub required: Vec<String>,
+}
+
+/// A question that BaoStock or AKShare answers, and which of its fields become which columns.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The name of the query or function, as the source's own client calls it.
+    pub api: String,
+    /// The ways in which one call can be bounded, with the source's own parameter names, most natural first.
+    pub cuts: Vec<Cut>,
+    /// Rows per call or page; absent when one call brings everything.
+    #[serde(default)]
+    pub row_cap: Option<u32>,
+    /// Parameters sent with every call.
+    #[serde(default)]
+    pub always: BTreeMap<String, String>,
+    /// Parameters that must be asked value by value to get everything: each slice makes a call for each value.
+    #[serde(default)]
+    pub facets: BTreeMap<String, Vec<String>>,
+    /// Only rows whose fields have these values are rows of the dataset: field -> value.
+    #[serde(default)]
+    pub only: BTreeMap<String, String>,
+    /// Column of the dataset -> where it comes from. Columns that are not named here are lacking.
+    pub columns: BTreeMap<String, Served>,
+}
+
+/// Where a column of the dataset comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Served {
+    /// The field's name on the wire.
+    pub field: String,
+    /// The unit on the wire, where it differs from the column's; it must convert by `unit_shift`.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// How well the values agree with those of the first source.
+    #[serde(default)]
+    pub agrees: Agreement,
+}
+
+/// What is proven about a column of another source. Failover writes proven columns only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agreement {
+    /// Equal at the column's declared scale.
+    #[default]
+    Exact,
+    /// Equal but for rounding to the unit of the wire (whole lots, say).
+    Rounded,
+    /// Not proven: read for comparing only, never written in place of another source's value.
+    Unproven,
 }
 
 /// The table's own limits for accounts from `points` on; absent means no limit of its own.
@@ -400,6 +457,12 @@ impl Dataset {
 
     pub fn column_index(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Positions of the named columns, sorted; unknown names have none.
+    pub fn positions(&self, names: &[String]) -> Vec<usize> {
+        let known = (0..self.columns.len()).filter(|index| names.contains(&self.columns[*index].name));
+        known.collect()
     }
 
     /// Positions of the key columns in `columns`, in key order.

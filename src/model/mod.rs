@@ -19,7 +19,7 @@ pub mod task;
 
 pub use area::{Area, Securities, Slice, Span};
 pub use calendar::TradingCalendar;
-pub use change::{Change, Commit, Counts, Fence, Quarantined, Receipt, RowsChange};
+pub use change::{Change, Commit, Counts, Fence, Lease, Place, Quarantined, Receipt, RowsChange};
 pub use claim::{Claim, Coverage, Evidence};
 pub use clock::{Clock, Instant};
 pub use dataset::{Column, ColumnType, Dataset};

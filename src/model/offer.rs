@@ -19,4 +19,9 @@ pub struct Offer {
     pub per_minute: Option<u32>,
     /// Calls per Beijing day; `None` when unlimited.
     pub per_day: Option<u64>,
+    /// Calls that the source answers at the same time (sessions of a pool); `None`: as many as the engine likes.
+    pub concurrency: Option<u32>,
+    /// Columns of the dataset that the source does not have, or that are not proven equal, in catalogue order.
+    /// What is stored in them stays when its rows are written.
+    pub lacks: Vec<String>,
 }

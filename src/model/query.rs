@@ -1,6 +1,7 @@
 //! A question to a store: which rows of a dataset, which columns, in which order.
 
 use super::area::{Area, Securities};
+use super::clock::Instant;
 use super::dataset::Dataset;
 
 /// Rows for which every filter holds, in `order`, after `offset`, at most `limit`.
@@ -14,6 +15,9 @@ pub struct Query {
     pub order: Vec<Order>,
     pub limit: Option<u64>,
     pub offset: u64,
+    /// The rows as they were believed at this instant: those of commits up to then that none of them superseded or
+    /// withdrew. `None`: as believed now.
+    pub as_of: Option<Instant>,
 }
 
 /// Values are canonical text: `2024-01-31`, `000001.SZ`, `12.5`.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::area::{Area, Securities};
+use super::change::Lease;
 use super::clock::Instant;
 use super::error::{Error, Result};
 
@@ -102,6 +103,8 @@ pub struct Task {
     pub totals: Totals,
     /// Why it was paused or failed.
     pub note: Option<String>,
+    /// Who runs it, where several processes share the store; kept by the store itself.
+    pub lease: Option<Lease>,
 }
 
 impl Task {
@@ -118,6 +121,7 @@ impl Task {
             finished_at: None,
             totals: Totals::default(),
             note: None,
+            lease: None,
         }
     }
 

@@ -99,6 +99,8 @@ fn offer(cuts: Vec<Cut>, row_cap: impl Into<Option<u32>>) -> Offer {
         calls_per_slice: 1,
         per_minute: Some(500),
         per_day: None,
+        concurrency: None,
+        lacks: Vec::new(),
     }
 }
 

@@ -61,7 +61,7 @@ CREATE TABLE _task (
     finished_at text,
     totals text not null,
     note text
-);
+, worker text, lease_until text);
 CREATE UNIQUE INDEX _task_open on _task (dataset) where state in ('pending', 'running', 'paused');
 CREATE TABLE _failure (
     id integer primary key autoincrement,
@@ -108,6 +108,13 @@ CREATE TABLE _quota (
     calls integer not null,
     primary key (source, day, api)
 ) without rowid;
+CREATE TABLE _place (
+    id integer primary key autoincrement,
+    source text not null,
+    api text not null,
+    free_at integer not null
+);
+CREATE INDEX _place_by_time on _place (source, api, free_at);
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

@@ -110,6 +110,7 @@ pub fn quotes_of_day(of_january: i8, rows: &[Quote]) -> RowsChange {
         dataset: quotes(),
         area: january(of_january),
         batch: quote_batch(rows),
+        lacks: Vec::new(),
         write: Write::Replace,
         source: Arc::from("tushare"),
         rank: 1,
@@ -370,7 +371,7 @@ fn request() -> Request {
 }
 
 async fn take(store: &dyn Store, task: TaskId) -> Result<Fence> {
-    commit(store, vec![Change::TakeTask { task }]).await.map(|receipt| receipt.tasks[0])
+    commit(store, vec![Change::TakeTask { task, lease: None }]).await.map(|receipt| receipt.tasks[0])
 }
 
 async fn new_task(store: &dyn Store) -> TaskId {
@@ -532,7 +533,7 @@ pub async fn events_are_numbered_without_gaps_and_written_with_their_commit(stor
     let rows = Change::Rows(quotes_of_day(2, &[("000001.SZ", 2, Some(1), None)]));
     let receipt = commit(store, vec![fact, rows.clone()]).await.unwrap();
     assert_eq!(receipt.last_event, 2);
-    let broken = Change::TakeTask { task: 99 };
+    let broken = Change::TakeTask { task: 99, lease: None };
     assert!(commit(store, vec![rows.clone(), broken]).await.is_err());
     assert_eq!(commit(store, vec![rows]).await.unwrap().last_event, 3);
     let events = store.events(0, 10).await.unwrap();

@@ -42,6 +42,7 @@ pub fn read(dataset: &Dataset, table: &Tushare, asked: &Asked, cap: usize) -> Re
         filters,
         limit: Some(rows_max as u64 + 1),
         offset,
+        as_of: None,
     };
     Ok(Question { query, columns, rows_max })
 }

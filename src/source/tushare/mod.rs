@@ -186,6 +186,8 @@ impl Source for TushareSource {
             calls_per_slice: request::facet_count(table),
             per_minute: Some(self.options.per_minute.unwrap_or(allowed.per_minute)),
             per_day: allowed.per_day,
+            concurrency: None,
+            lacks: Vec::new(),
         })
     }
 

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 
 use super::claims::{self, securities_text};
 use super::fault::Step;
+use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::rows::{self, Work};
 use super::table::Table;
 use super::tasks;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Quarantined, Receipt, RowsChange, Task, TaskState, Totals,
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Quarantined, Receipt, RowsChange, Task,
+    TaskState, Totals,
 };
 use crate::store::death;
 
@@ -123,7 +125,13 @@ impl<'a> Writer<'a> {
                 }
                 Change::Progress(totals) => progress.add(totals),
                 Change::Task(task) => receipt.tasks.push(self.store_task(task)?),
-                Change::TakeTask { task } => receipt.tasks.push(self.take_task(*task)?),
+                Change::TakeTask { task, lease } => receipt.tasks.push(self.take_task(*task, lease.as_ref())?),
+                Change::RenewTask { until } => self.renew_task(*until)?,
+                Change::TakePlace { source, api, per_minute, per_day, held_until } => {
+                    let counted = Counted { source, api, per_minute: *per_minute, per_day: *per_day };
+                    receipt.places.push(places::take(self.connection, &counted, *held_until, self.commit.at)?);
+                }
+                Change::AnswerPlace { place, free_at } => places::answer(self.connection, *place, *free_at)?,
                 Change::Failure(failure) => self.store_failure(failure)?,
                 Change::ResolveFailure { id, resolution } => self.resolve(*id, resolution)?,
                 Change::QuotaUsed { source, api, day, calls } => {
@@ -230,10 +238,16 @@ impl<'a> Writer<'a> {
         Ok(Fence { task: task.id, fence: task.fence })
     }
 
-    fn take_task(&mut self, id: i64) -> Step<Fence> {
-        let (task, fence) = tasks::take_task(self.connection, id, self.commit.at)?;
-        self.event(EventType::TaskStarted, Some(&task.dataset), Some(id), &json!({ "fence": fence.fence }))?;
+    fn take_task(&mut self, id: i64, lease: Option<&Lease>) -> Step<Fence> {
+        let (task, fence) = tasks::take_task(self.connection, id, lease, self.commit.at)?;
+        let data = json!({ "fence": fence.fence, "worker": lease.map(|lease| &lease.worker) });
+        self.event(EventType::TaskStarted, Some(&task.dataset), Some(id), &data)?;
         Ok(fence)
+    }
+
+    fn renew_task(&self, until: Instant) -> Step<()> {
+        let fence = self.commit.fence.ok_or_else(|| Error::bug("a lease is renewed without a task"))?;
+        tasks::renew_task(self.connection, fence.task, until)
     }
 
     fn store_failure(&mut self, failure: &Failure) -> Step<()> {

@@ -11,8 +11,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] =
-    [Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
+    Migration {
+        number: 2,
+        name: "0002_several_workers",
+        sql: include_str!("../../../migrations/sqlite/0002_several_workers.sql"),
+    },
+];
 
 /// `TIDE`: tells `file` and other programs whose database this is.
 const APPLICATION_ID: i64 = 0x5449_4445;

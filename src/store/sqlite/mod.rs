@@ -9,6 +9,7 @@ mod commit;
 mod connection;
 mod fault;
 mod migrate;
+mod places;
 mod prepare;
 mod ranks;
 mod read;

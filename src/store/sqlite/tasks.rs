@@ -4,10 +4,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims::{read_area, read_instant, read_instant_option, securities_text, unreadable};
 use super::fault::Step;
-use crate::model::{Area, Day, Error, Failure, Fence, Instant, Outcome, Task, TaskId, TaskState, Totals};
+use crate::model::{Area, Day, Error, Failure, Fence, Instant, Lease, Outcome, Task, TaskId, TaskState, Totals};
 
-const TASK: &str =
-    "id, dataset, request, state, outcome, fence, created_at, started_at, finished_at, totals, note from _task";
+const TASK: &str = "id, dataset, request, state, outcome, fence, created_at, started_at, finished_at, totals, note, worker, lease_until \
+     from _task";
 const FAILURE: &str = "id, security, from_day, to_day, dataset, source, task, kind, message, attempts, attempts_max, \
                        next_attempt_at, first_at, last_at, resolved_at, resolution from _failure";
 
@@ -51,7 +51,14 @@ fn read_task(row: &Row) -> rusqlite::Result<Task> {
         finished_at: read_instant_option(row, 8)?,
         totals: serde_json::from_str(row.get_ref(9)?.as_str()?).map_err(|_| unreadable(9, "totals"))?,
         note: row.get(10)?,
+        lease: read_lease(row)?,
     })
+}
+
+fn read_lease(row: &Row) -> rusqlite::Result<Option<Lease>> {
+    let worker: Option<String> = row.get(11)?;
+    let until = read_instant_option(row, 12)?;
+    Ok(worker.zip(until).map(|(worker, until)| Lease { worker, until }))
 }
 
 /// Numbers and stores a new task; refused while the dataset has an open one.
@@ -94,7 +101,8 @@ pub(super) fn rewrite_task(connection: &Connection, new: &Task, by_worker: bool)
     }
     let totals = if by_worker { &new.totals } else { &stored.totals };
     let sql = "update _task set request = ?2, state = ?3, outcome = ?4, started_at = ?5, finished_at = ?6, note = ?7, \
-               totals = ?8 where id = ?1";
+               totals = ?8, worker = iif(?3 = 'running', worker, null), \
+               lease_until = iif(?3 = 'running', lease_until, null) where id = ?1";
     connection.prepare_cached(sql)?.execute((
         new.id,
         json(&new.request)?,
@@ -119,15 +127,33 @@ pub(super) fn add_totals(connection: &Connection, id: TaskId, progress: &Totals)
 }
 
 /// Makes the caller the only worker whose commits count.
-pub(super) fn take_task(connection: &Connection, id: TaskId, now: Instant) -> Step<(Task, Fence)> {
+pub(super) fn take_task(
+    connection: &Connection,
+    id: TaskId,
+    lease: Option<&Lease>,
+    now: Instant,
+) -> Step<(Task, Fence)> {
     let mut stored = open_task(connection, id)?;
+    if let Some(held) = stored.lease.as_ref().filter(|held| held.until > now && lease.is_some()) {
+        let error = Error::conflict(format!("task {id} is run by {} until {}", held.worker, held.until));
+        return Err(error.hint("it is taken over by itself when that worker is gone").into());
+    }
     stored.become_state(TaskState::Running)?;
     stored.fence += 1;
-    let sql = "update _task set state = 'running', fence = ?2, started_at = coalesce(started_at, ?3), note = null \
-               where id = ?1";
-    connection.prepare_cached(sql)?.execute((id, stored.fence, now.to_string()))?;
+    let sql = "update _task set state = 'running', fence = ?2, started_at = coalesce(started_at, ?3), note = null, \
+               worker = ?4, lease_until = ?5 where id = ?1";
+    let worker = lease.map(|lease| &lease.worker);
+    let until = lease.map(|lease| lease.until.to_string());
+    connection.prepare_cached(sql)?.execute((id, stored.fence, now.to_string(), worker, until))?;
     let fence = Fence { task: id, fence: stored.fence };
     Ok((stored, fence))
+}
+
+/// Moves the end of the lease on a running task; its fence has been checked.
+pub(super) fn renew_task(connection: &Connection, id: TaskId, until: Instant) -> Step<()> {
+    let sql = "update _task set lease_until = ?2 where id = ?1 and worker is not null";
+    connection.prepare_cached(sql)?.execute((id, until.to_string()))?;
+    Ok(())
 }
 
 fn open_task(connection: &Connection, id: TaskId) -> Step<Task> {
