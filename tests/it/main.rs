@@ -15,5 +15,6 @@ mod store_sqlite;
 mod store_suite;
 mod tasks;
 mod tidy;
+mod times;
 mod tushare;
 mod world;
