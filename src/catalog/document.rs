@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::Catalog;
 use crate::model::dataset::{Cut, Mode, Points, Shape, Tushare, Universe, WireForm};
-use crate::model::{Column, ColumnType, Dataset};
+use crate::model::{Column, ColumnType, Dataset, Strategy};
 
 /// The text of `docs/reference/datasets.md`.
 pub fn markdown(catalog: &Catalog) -> String {
@@ -136,12 +136,20 @@ fn policy(dataset: &Dataset) -> String {
         crate::model::dataset::Conflict::Replace => "a new row replaces the old",
         crate::model::dataset::Conflict::Merge => "a missing value never erases a present one",
     };
+    let strategy = match policy.strategy {
+        Strategy::FewestCalls => String::new(),
+        strategy => format!(" by strategy `{strategy}` ({})", strategy.about()),
+    };
+    let look_back = match policy.look_back {
+        0 => String::new(),
+        points => format!(", the last {points} points again"),
+    };
     let (batch, retries) = (policy.batch, policy.retries);
     let cache = match policy.cache_invalidate.is_empty() {
         true => String::new(),
         false => format!("; makes stale {}", quoted(policy.cache_invalidate.iter())),
     };
-    format!("{mode}, {schedule}; {batch} rows a batch, {retries} retries; {conflict}{cache}")
+    format!("{mode}{strategy}, {schedule}{look_back}; {batch} rows a batch, {retries} retries; {conflict}{cache}")
 }
 
 fn source(out: &mut String, tushare: &Tushare) -> fmt::Result {

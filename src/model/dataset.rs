@@ -7,6 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use super::day::Day;
+use super::strategy::Strategy;
 
 /// One table of the catalogue. See `docs/guide/catalogue.md` for the file format.
 #[derive(Clone, Debug, Deserialize)]
@@ -140,6 +141,22 @@ impl Publish {
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     pub mode: Mode,
+    /// How it is kept unless a command says otherwise.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Points of time before the target that are asked for again even when their claims are final.
+    #[serde(default)]
+    pub look_back: u32,
+    /// Securities in one batch of `by_security`; `None`: `sync.batch_size`.
+    #[serde(default)]
+    pub batch_size: Option<u32>,
+    /// Partitions of `partitions`; `None`: `sync.partitions`.
+    #[serde(default)]
+    pub partitions: Option<u32>,
+    /// Days after which `statements` asks again for a security without the target report; `None`:
+    /// `sync.statements_missing_days`.
+    #[serde(default)]
+    pub missing_days: Option<u32>,
     /// A five-field cron expression in Asia/Shanghai, `event_driven` or `continuous`.
     pub schedule: String,
     /// Seconds between polls of a `continuous` dataset.

@@ -15,6 +15,7 @@ pub mod event;
 pub mod offer;
 pub mod query;
 pub mod security;
+pub mod strategy;
 pub mod task;
 
 pub use area::{Area, Securities, Slice, Span};
@@ -29,4 +30,5 @@ pub use event::{Event, EventType};
 pub use offer::Offer;
 pub use query::{Filter, Order, Query};
 pub use security::{Securities as SecurityList, Security};
+pub use strategy::{How, Strategy};
 pub use task::{Failure, Outcome, Task, TaskId, TaskState, Totals};

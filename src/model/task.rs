@@ -6,6 +6,7 @@ use super::area::{Area, Securities};
 use super::change::Lease;
 use super::clock::Instant;
 use super::error::{Error, Result};
+use super::strategy::How;
 
 pub type TaskId = i64;
 
@@ -83,6 +84,9 @@ pub struct Request {
     pub force: bool,
     /// Only this source.
     pub source: Option<String>,
+    /// Which strategy, and with which parameters.
+    #[serde(default)]
+    pub how: How,
 }
 
 /// One request to sync a dataset, its state and its progress.

@@ -367,7 +367,7 @@ pub async fn a_claim_of_the_market_replaces_those_of_securities_inside(store: &d
 }
 
 fn request() -> Request {
-    Request { securities: Securities::All, from: None, to: None, force: false, source: None }
+    Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
 }
 
 async fn take(store: &dyn Store, task: TaskId) -> Result<Fence> {

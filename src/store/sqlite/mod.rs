@@ -213,7 +213,8 @@ mod tests {
         let options = SqliteOptions { create: true, ..SqliteOptions::default() };
         let store = SqliteStore::open(&folder.path().join("market.db"), options, Clock::fixed(Instant(0))).unwrap();
         let set = |sql: &str| store.0.writer.lock().unwrap().execute_batch(sql).unwrap();
-        let request = Request { securities: Securities::All, from: None, to: None, force: false, source: None };
+        let how = crate::model::How::default();
+        let request = Request { securities: Securities::All, from: None, to: None, force: false, source: None, how };
         let note = Some("long".repeat(50_000));
         let task = |dataset: &str| {
             Change::Task(Task { note: note.clone(), ..Task::new(dataset, request.clone(), Instant(0)) })
