@@ -6,6 +6,7 @@
 mod cells;
 mod claims;
 mod commit;
+mod conflicts;
 mod connection;
 mod fault;
 mod migrate;
@@ -14,6 +15,7 @@ mod prepare;
 mod ranks;
 mod read;
 mod rows;
+mod rules;
 mod running;
 mod scan;
 mod table;
@@ -35,7 +37,7 @@ use self::fault::Step;
 use self::table::Table;
 use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, RowConflict, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -189,6 +191,16 @@ impl Store for SqliteStore {
         let dataset = dataset.map(str::to_owned);
         let work = move |connection: &Connection| read::quarantine(connection, dataset.as_deref(), limit);
         self.read("reading the quarantine", work).await
+    }
+
+    async fn conflicts(&self, dataset: Option<&str>, all: bool, limit: usize) -> Result<Vec<RowConflict>> {
+        let dataset = dataset.map(str::to_owned);
+        let work = move |connection: &Connection| conflicts::conflicts(connection, dataset.as_deref(), all, limit);
+        self.read("reading the conflicts", work).await
+    }
+
+    async fn conflict(&self, id: i64) -> Result<Option<RowConflict>> {
+        self.read("reading a conflict", move |connection| conflicts::conflict(connection, id)).await
     }
 
     async fn run_exclusively(&self) -> Result<Running> {
