@@ -207,7 +207,13 @@ macro_rules! store_suite {
             tables_are_widened_and_other_differences_refused,
             the_summary_counts_without_looking_at_rows,
             random_changes_end_as_in_a_plain_model,
+            what_was_believed_is_read_as_of_then,
         );
+
+        #[test]
+        fn a_store_read_as_of_any_past_instant_equals_a_copy_taken_then() {
+            $crate::store_as_of::random_histories(|| $fresh());
+        }
     };
     (@each $fresh:path: $($law:ident,)*) => {
         $(
@@ -794,4 +800,8 @@ pub async fn the_summary_counts_without_looking_at_rows(store: &dyn Store) {
 
 pub async fn random_changes_end_as_in_a_plain_model(store: &dyn Store) {
     crate::store_model::random_changes(store, 7, 150).await;
+}
+
+pub async fn what_was_believed_is_read_as_of_then(store: &dyn Store) {
+    crate::store_as_of::what_was_believed_is_read_as_of_then(store).await;
 }
