@@ -17,5 +17,6 @@ mod store_suite;
 mod tasks;
 mod tidy;
 mod times;
+mod times_real;
 mod tushare;
 mod world;

@@ -17,9 +17,9 @@ use tidegate::store::{Scan, Store};
 use crate::store_suite::{day, quotes_of_day, texts};
 
 /// A store with tables for a catalogue, and its folder.
-struct Kept {
-    catalog: Arc<Catalog>,
-    store: Arc<SqliteStore>,
+pub struct Kept {
+    pub catalog: Arc<Catalog>,
+    pub store: Arc<SqliteStore>,
     _folder: tempfile::TempDir,
 }
 
@@ -29,7 +29,7 @@ fn noon(text: &str) -> Instant {
 }
 
 impl Kept {
-    async fn new(catalog: Catalog) -> Kept {
+    pub async fn new(catalog: Catalog) -> Kept {
         let folder = tempfile::tempdir().unwrap();
         // Batches of three rows, so that groups lie across them.
         let options = SqliteOptions { create: true, scan_batch_rows: 3, ..SqliteOptions::default() };
@@ -41,11 +41,19 @@ impl Kept {
 
     /// Commits rows at an instant: a text of column names and one for each row, `-` for what is missing.
     async fn keep(&self, at: Instant, dataset: &str, columns: &str, rows: &[&str]) {
-        let dataset = self.catalog.get(dataset).unwrap().clone();
-        let batch = batch(&dataset, columns, rows);
-        let change = RowsChange { area: Area::whole(), batch, dataset, claim: None, ..quotes_of_day(1, &[]) };
-        let change = RowsChange { write: change::Write::Upsert, ..change };
+        let dataset = self.catalog.get(dataset).unwrap();
+        self.keep_batch(at, dataset, batch(dataset, columns, rows)).await;
+    }
+
+    pub async fn keep_batch(&self, at: Instant, dataset: &Arc<Dataset>, batch: RecordBatch) {
+        let write = change::Write::Upsert;
+        let (area, dataset) = (Area::whole(), dataset.clone());
+        let change = RowsChange { area, batch, dataset, write, claim: None, ..quotes_of_day(1, &[]) };
         self.store.commit(Commit { at, fence: None, changes: vec![Change::Rows(change)] }).await.unwrap();
+    }
+
+    pub async fn read_batches(&self, view: View, query: &Query) -> Vec<RecordBatch> {
+        futures::TryStreamExt::try_collect(self.reader(view).scan(query).await.unwrap()).await.unwrap()
     }
 
     fn reader(&self, view: View) -> Reader {
