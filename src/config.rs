@@ -57,6 +57,7 @@ pub struct Options {
     pub catalog: Catalog,
     pub sync: Sync,
     pub sources: Sources,
+    pub read: Read,
     pub mirror: Mirror,
     pub import: Import,
     pub log: Log,
@@ -169,6 +170,12 @@ impl Tushare {
     pub fn per_minute(&self) -> Option<u32> {
         (self.per_minute > 0).then_some(self.per_minute)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    pub sort_rows_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
+use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
@@ -71,6 +72,15 @@ impl Context {
         let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
         store.prepare(self.catalog.datasets()).await?;
         Ok(Arc::new(store))
+    }
+
+    /// Reads of the store in two times and price bases.
+    pub fn reader(&self, store: Arc<dyn Store>) -> Reader {
+        Reader::new(store, self.catalog.clone(), self.clock.clone(), self.read_options())
+    }
+
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions { sort_rows_max: self.options().read.sort_rows_max }
     }
 
     /// The sources that are switched on, as the configuration describes them.

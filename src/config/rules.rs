@@ -70,6 +70,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tushare.body_mb_max", Integer(1, 1_024)),
     ("sources.tushare.gzip", Any),
     ("sources.tushare.per_minute", Integer(0, 1_000_000)),
+    ("read.sort_rows_max", Integer(1, 100_000_000)),
     ("mirror.listen", Address),
     ("mirror.tokens", Accounts),
     ("mirror.enforce_points", Any),
