@@ -112,6 +112,11 @@ pub struct Sync {
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
     pub quota_share: f64,
+    pub range_days_max: u32,
+    pub batch_size: u32,
+    pub partitions: u32,
+    pub statements_missing_days: u32,
+    pub replace_rows_max: u64,
     default_from: String,
     /// Tables that `--all` leaves out.
     pub skip: Vec<String>,

@@ -129,6 +129,13 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            strategies: crate::plan::Defaults {
+                batch_size: sync.batch_size,
+                partitions: sync.partitions,
+                missing_days: sync.statements_missing_days,
+                range_days_max: sync.range_days_max,
+                replace_rows_max: sync.replace_rows_max,
+            },
         }
     }
 
