@@ -8,6 +8,7 @@ mod claims;
 mod commit;
 mod connection;
 mod fault;
+mod health;
 mod migrate;
 mod places;
 mod prepare;
@@ -35,7 +36,7 @@ use self::fault::Step;
 use self::table::Table;
 use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Health, Query, Receipt, Result, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -179,6 +180,10 @@ impl Store for SqliteStore {
     async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>> {
         let source = source.to_owned();
         self.read("reading the quotas", move |connection| tasks::quota_used(connection, &source, day)).await
+    }
+
+    async fn health(&self) -> Result<Vec<Health>> {
+        self.read("reading the health of the sources", health::all).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {
