@@ -2,6 +2,7 @@
 //!
 //! Only `app` and `cli` read it; everything below is handed plain values.
 
+pub mod edit;
 mod layers;
 mod rules;
 

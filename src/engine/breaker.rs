@@ -54,8 +54,8 @@ impl Breaker {
     /// The breaker after one more experience.
     pub fn hear(self, heard: Heard, now: Instant, policy: &BreakerPolicy) -> Breaker {
         match heard {
-            // An answer that was under way when the source said no changes nothing.
-            Heard::Answered if self.refused && self.aside_until.is_some_and(|until| until > now) => self,
+            // What was under way when the source was left alone proves nothing.
+            Heard::Answered if self.aside_until.is_some_and(|until| until > now) => self,
             Heard::Answered => Breaker::default(),
             Heard::SliceFailed if self.aside_until.is_some_and(|until| until > now) => self,
             Heard::SliceFailed => {
@@ -121,13 +121,13 @@ impl Breakers {
     pub fn door_of_last(&self, source: &str, dataset: &str, now: Instant) -> Door {
         let [whole, own] = self.both(source, dataset);
         match (whole.door(now), own.door(now)) {
-            (Door::AsideUntil(_), Door::Usable) if !whole.refused => Door::Probe,
+            (Door::AsideUntil(_), Door::Usable) if !whole.refused => Door::Usable,
             (whole, own) => whole.max(own),
         }
     }
 
     /// Remembers an experience with one dataset; `whole` when it concerns every dataset of the source. Failing slices
-    /// count for both, because a source that cannot be reached fails everywhere.
+    /// count for both, because a source that cannot be reached fails everywhere. Returns the dataset's own door.
     pub fn hear(
         &self,
         source: &str,
@@ -145,8 +145,8 @@ impl Breakers {
                 *breaker = breaker.hear(heard, now, policy);
             }
         }
-        drop(known);
-        self.door(source, dataset, now)
+        let own = known.get(&(source.to_owned(), Some(dataset.to_owned()))).copied().unwrap_or_default();
+        own.door(now)
     }
 }
 
@@ -177,7 +177,7 @@ mod tests {
             ("two in a row", vec![(0, SliceFailed), (1, SliceFailed)], 1, aside(101)),
             ("its time is over", vec![(0, SliceFailed), (1, SliceFailed)], 101, Door::Probe),
             ("late failures", vec![(0, SliceFailed), (1, SliceFailed), (2, SliceFailed)], 2, aside(101)),
-            ("a late answer", vec![(0, SliceFailed), (1, SliceFailed), (2, Answered)], 2, Door::Usable),
+            ("a late answer", vec![(0, SliceFailed), (1, SliceFailed), (2, Answered)], 2, aside(101)),
             ("the probe fails", vec![(0, SliceFailed), (1, SliceFailed), (101, SliceFailed)], 101, aside(301)),
             ("the probe answers", vec![(0, SliceFailed), (1, SliceFailed), (101, Answered)], 101, Door::Usable),
         ] {
@@ -213,7 +213,7 @@ mod tests {
         let aside = Door::AsideUntil(ms(350));
         assert_eq!(hear("tushare", "daily", Refused(ErrorKind::Denied), false), aside);
         assert_eq!(breakers.door("tushare", "weekly", ms(0)), Door::Usable);
-        hear("tushare", "daily", Refused(ErrorKind::Denied), true);
+        assert_eq!(hear("tushare", "daily", Refused(ErrorKind::Denied), true), aside);
         assert_eq!(breakers.door("tushare", "weekly", ms(0)), aside);
         assert_eq!(breakers.door_of_last("tushare", "weekly", ms(0)), aside);
         assert_eq!(breakers.door("baostock", "daily", ms(0)), Door::Usable);
@@ -227,7 +227,7 @@ mod tests {
         }
         let aside = Door::AsideUntil(ms(100));
         assert_eq!(breakers.door("tushare", "weekly", ms(0)), aside);
-        assert_eq!(breakers.door_of_last("tushare", "weekly", ms(0)), Door::Probe);
+        assert_eq!(breakers.door_of_last("tushare", "weekly", ms(0)), Door::Usable);
         assert_eq!(breakers.door_of_last("tushare", "daily", ms(0)), aside, "its own failures count");
         assert_eq!(breakers.hear("tushare", "weekly", Answered, false, ms(100), &POLICY), Door::Usable);
     }

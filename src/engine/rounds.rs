@@ -41,6 +41,8 @@ pub struct Rounds {
     whole_rounds: u32,
     last_refusal: Option<Error>,
     blocked: Option<Error>,
+    /// The source that counts most.
+    pub best: Option<String>,
     /// What people should know of how it went.
     pub notes: Vec<String>,
 }
@@ -56,6 +58,7 @@ impl Rounds {
             whole_rounds: 0,
             last_refusal: None,
             blocked: None,
+            best: None,
             notes: Vec::new(),
         }
     }
@@ -104,10 +107,15 @@ impl Engine {
     ) -> Result<WorkEnd> {
         let dataset = self.catalog.get(&task.dataset)?.clone();
         let candidates = self.candidates(&dataset, task.request.source.as_deref()).await?;
+        rounds.best =
+            candidates.iter().min_by_key(|(source, _)| source.rank()).map(|(best, _)| best.name().to_string());
         let mut first = true;
         loop {
             watcher.tell(|progress| progress.phase = Phase::Planning);
             let Some(turn) = self.turn(&dataset, &candidates, rounds) else { return rounds.end() };
+            if first {
+                rounds.notes.extend(self.left_alone(&dataset, &candidates[..turn.candidate]));
+            }
             let source = candidates[turn.candidate].0.name().to_string();
             let planned = match self.plan_with(&dataset, &task.request, &candidates[turn.candidate], rounds).await {
                 Ok(planned) => planned,
@@ -135,6 +143,16 @@ impl Engine {
                 None => continue,
             }
         }
+    }
+
+    /// Why better sources are not asked at all.
+    fn left_alone(&self, dataset: &Dataset, better: &[Candidate]) -> Vec<String> {
+        let now = self.clock.now();
+        let told = |(source, _): &Candidate| match self.breakers.door(source.name(), &dataset.name, now) {
+            Door::AsideUntil(until) => Some(format!("{} is left alone until {until}", source.name())),
+            Door::Usable | Door::Probe => None,
+        };
+        better.iter().filter_map(told).collect()
     }
 
     /// What follows from a round: the end of the work, or one more round.
@@ -186,8 +204,8 @@ impl Engine {
             }
         }
         let last = |(source, _): &Candidate| self.breakers.door_of_last(source.name(), &dataset.name, now);
-        let candidate = untried.into_iter().find(|index| last(&candidates[*index]) == Door::Probe)?;
-        Some(Turn { candidate, probe: true, until: None, others: false })
+        let candidate = untried.into_iter().find(|index| last(&candidates[*index]) == Door::Usable)?;
+        Some(Turn { candidate, probe: false, until: None, others: false })
     }
 
     /// The other sources that can take slices of the same plan, where several may work at once.

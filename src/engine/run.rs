@@ -278,7 +278,7 @@ impl Engine {
         }
         let mut task = Task { totals: task.totals, ..stored };
         let failure = conclude(&mut task, end)?;
-        task.note = noted(task.note.take(), &rounds.notes, &task.totals);
+        task.note = noted(task.note.take(), &rounds, &task.totals);
         task.finished_at = (!task.state.is_open()).then(|| self.clock.now());
         let written = self.commit(Some(fence), vec![Change::Task(task.clone())]).await;
         let totals = task.totals.clone();
@@ -343,12 +343,12 @@ async fn work_through(queue: Arc<Queue>, asker: Arc<Asker>, index: usize, finish
     }
 }
 
-/// What people are told of a task: what does not add up, who was set aside, and who served what where several did.
-fn noted(note: Option<String>, rounds: &[String], totals: &Totals) -> Option<String> {
-    let several = totals.by_source.len() > 1;
-    let served = totals.served_by().filter(|_| several).map(|served| format!("served by {served}"));
+/// What people are told of a task: what does not add up, who was set aside, and who served what unless the best did.
+fn noted(note: Option<String>, rounds: &Rounds, totals: &Totals) -> Option<String> {
+    let by_others = totals.by_source.keys().any(|name| rounds.best.as_ref() != Some(name));
+    let served = totals.served_by().filter(|_| by_others).map(|served| format!("served by {served}"));
     let known = |told: &&String| note.as_deref().is_none_or(|note| !told.contains(note));
-    let told = rounds.iter().filter(known).take(NOTES_MAX).cloned();
+    let told = rounds.notes.iter().filter(known).take(NOTES_MAX).cloned();
     let all: Vec<String> = note.clone().into_iter().chain(served).chain(told).collect();
     (!all.is_empty()).then(|| all.join("; "))
 }
