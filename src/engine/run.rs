@@ -242,6 +242,7 @@ impl Engine {
             source,
             offer,
             dataset,
+            strategy: planned.plan.strategy,
             knowledge: planned.knowledge.clone(),
             gate,
             policy,

@@ -338,6 +338,7 @@ impl<'a> Writer<'a> {
             self.totals.rows_unchanged += counts.unchanged;
             self.totals.rows_withdrawn += counts.withdrawn;
             self.totals.rows_quarantined += counts.quarantined;
+            self.totals.rows_conflicting += counts.conflicting;
         }
         let (_, quota_left) = self.askers[0].gate.usage();
         let totals = self.totals.clone();
