@@ -10,7 +10,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 pub use columns::{Cells, Columns};
-pub use rules::{RULES, Rounding, Rule, Severity, proves_units, rule};
+pub use rules::{RULES, Rounding, Rule, Severity, half_unit, proves_units, rule};
 
 use rules::Asked;
 

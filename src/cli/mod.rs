@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 pub mod audit;
+pub mod compare;
 pub mod configuration;
 mod conflicts;
 pub mod context;
@@ -97,6 +98,8 @@ pub enum Command {
     Conflicts(conflicts::Args),
     /// The sources, whether their doors open, and what is left of their quotas
     Sources(sources::Args),
+    /// Compare two sources, the store or files, row by row; nothing is written
+    Compare(compare::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
@@ -127,6 +130,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Quarantine(args) => quarantine::run(&context, args).await,
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
+        Command::Compare(args) => compare::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args),
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),

@@ -100,16 +100,32 @@ impl Breaker {
     }
 }
 
+/// A source as a whole, or one of its datasets.
+type Key = (String, Option<String>);
+
 /// The breakers of a process.
 #[derive(Debug, Default)]
-pub struct Breakers(Mutex<HashMap<(String, Option<String>), Breaker>>);
+pub struct Breakers {
+    known: Mutex<HashMap<Key, Breaker>>,
+    /// Why each source was left alone last, in words.
+    reasons: Mutex<HashMap<String, String>>,
+}
 
 impl Breakers {
     /// The breaker of a source as a whole, and that of one of its datasets.
     fn both(&self, source: &str, dataset: &str) -> [Breaker; 2] {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |dataset: Option<&str>| known.get(&(source.to_owned(), dataset.map(str::to_owned))).copied();
         [of(None).unwrap_or_default(), of(Some(dataset)).unwrap_or_default()]
+    }
+
+    /// Remembers in words why a source was left alone.
+    pub fn explain(&self, source: &str, reason: String) {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), reason);
+    }
+
+    pub fn reason(&self, source: &str) -> Option<String> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
     /// Whether `source` may be asked about `dataset`.
@@ -137,7 +153,7 @@ impl Breakers {
         now: Instant,
         policy: &BreakerPolicy,
     ) -> Door {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let counts_for_both = matches!(heard, Heard::Answered | Heard::SliceFailed);
         for (key, counts) in [(None, whole || counts_for_both), (Some(dataset.to_owned()), !whole || counts_for_both)] {
             if counts {

@@ -50,6 +50,8 @@ pub struct Asker {
     /// A better source exists, and is asked for the same rows after so many hours.
     pub better_after_hours: Option<i32>,
     pub wrong: WrongUnits,
+    /// Columns that are not proven equal are wanted too: the rows are compared, not stored.
+    pub unproven: bool,
     /// The cut of this source for each cut of the source that made the plan.
     pub cuts: Vec<Option<usize>>,
     /// Calls that no commit has recorded yet.
@@ -108,15 +110,15 @@ impl Random {
 
 /// The pages of one slice.
 #[derive(Default)]
-struct Pages {
-    batches: Vec<RecordBatch>,
+pub(super) struct Pages {
+    pub(super) batches: Vec<RecordBatch>,
     unreadable: Vec<Quarantined>,
 }
 
 /// Why a slice has no answer.
-struct GaveUp {
+pub(super) struct GaveUp {
     decision: Decision,
-    error: Error,
+    pub(super) error: Error,
     attempts: u32,
 }
 
@@ -139,14 +141,20 @@ impl Asker {
         }
     }
 
-    async fn all_pages(&self, slice: &Slice, totals: &mut Totals) -> Result<Pages, GaveUp> {
+    pub(super) async fn all_pages(&self, slice: &Slice, totals: &mut Totals) -> Result<Pages, GaveUp> {
         let mut pages = Pages::default();
         let mut pages_left = self.pages_max;
         for facet in 0..self.offer.calls_per_slice {
             let mut offset = 0;
             loop {
                 pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
-                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
+                let call = Call {
+                    dataset: self.dataset.clone(),
+                    slice: slice.clone(),
+                    facet,
+                    offset,
+                    unproven: self.unproven,
+                };
                 let page = self.ask(&call, totals).await?;
                 let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
                 offset += rows;

@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod gate;
 pub mod knowledge;
 pub mod progress;
+pub mod reading;
 pub mod retry;
 pub mod rounds;
 pub mod run;

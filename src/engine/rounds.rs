@@ -149,7 +149,10 @@ impl Engine {
     fn left_alone(&self, dataset: &Dataset, better: &[Candidate]) -> Vec<String> {
         let now = self.clock.now();
         let told = |(source, _): &Candidate| match self.breakers.door(source.name(), &dataset.name, now) {
-            Door::AsideUntil(until) => Some(format!("{} is left alone until {until}", source.name())),
+            Door::AsideUntil(until) => {
+                let reason = self.breakers.reason(source.name()).unwrap_or_default();
+                Some(format!("{} is left alone until {until}: {reason}", source.name()))
+            }
             Door::Usable | Door::Probe => None,
         };
         better.iter().filter_map(told).collect()

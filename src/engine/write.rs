@@ -236,6 +236,7 @@ impl<'a> Writer<'a> {
             return;
         }
         let name = self.askers[asker].source.name().to_string();
+        self.engine.breakers.explain(&name, error.to_string());
         self.round.dismissed.push(format!("{name} set aside: {error}"));
         self.set_aside.push((name, error.kind().name(), error.to_string()));
         if self.askers.iter().all(|asker| asker.dismissed.load(Ordering::Relaxed)) {

@@ -9,13 +9,13 @@ use tidegate::sim::{Fault, FaultScript, Rule, Server, ServerOptions};
 use crate::world::{Ran, TOKEN, Wanted, World};
 
 /// The world of a whole-program test with a second source, `tidegate`, beside `tushare`.
-struct Two {
-    world: World,
+pub struct Two {
+    pub world: World,
     second: Server,
 }
 
 impl Two {
-    fn new(wanted: Wanted, second: Vec<Rule>) -> Two {
+    pub fn new(wanted: Wanted, second: Vec<Rule>) -> Two {
         let world = World::new(wanted);
         world.create_store();
         let mirror = MirrorOptions {
@@ -37,7 +37,7 @@ impl Two {
         own.into_iter().chain(more.iter().map(|set| set.to_string())).collect()
     }
 
-    fn run(&self, arguments: &[&str], sets: &[&str], code: i32) -> Ran {
+    pub fn run(&self, arguments: &[&str], sets: &[&str], code: i32) -> Ran {
         let sets = self.sets(sets);
         let sets = sets.iter().flat_map(|set| ["--set", set.as_str()]);
         self.world.run(&arguments.iter().copied().chain(sets).collect::<Vec<_>>(), code)

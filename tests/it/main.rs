@@ -1,6 +1,7 @@
 //! One binary for all integration tests.
 
 mod catalogue;
+mod compare;
 mod config;
 mod failover;
 mod faults;
