@@ -6,6 +6,7 @@ pub mod configuration;
 mod conflicts;
 pub mod context;
 pub mod datasets;
+mod days;
 pub mod demo;
 pub mod export;
 pub mod failures;
@@ -13,6 +14,7 @@ pub mod import;
 pub mod init;
 pub mod list;
 pub mod plan;
+mod poll;
 pub mod progress;
 pub mod quarantine;
 pub mod selection;
@@ -100,6 +102,10 @@ pub enum Command {
     Sources(sources::Args),
     /// Compare two sources, the store or files, row by row; nothing is written
     Compare(compare::Args),
+    /// How each day of a table stands
+    Days(days::Args),
+    /// Ask realtime tables again and again in trading hours
+    Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
@@ -131,6 +137,8 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
         Command::Compare(args) => compare::run(&context, args).await,
+        Command::Days(args) => days::run(&context, args).await,
+        Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args),
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),

@@ -8,9 +8,11 @@
 
 pub mod breaker;
 pub mod conflicts;
+pub mod days;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
+pub mod poll;
 pub mod progress;
 pub mod reading;
 pub mod retry;
@@ -18,6 +20,7 @@ pub mod rounds;
 pub mod run;
 pub mod standing;
 pub mod stop;
+pub mod strategy;
 pub mod task;
 pub mod together;
 pub mod write;
@@ -73,6 +76,8 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// Parameters of strategies that neither a request nor the catalogue names.
+    pub strategies: crate::plan::Defaults,
 }
 
 impl Default for Options {
@@ -98,6 +103,7 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            strategies: Default::default(),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::write::{RoundEnd, WorkEnd};
 use super::{Engine, knowledge};
 use crate::model::dataset::Cut;
 use crate::model::{
-    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Fence, Instant, Result, Securities, Task, task::Request,
+    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Fence, Instant, Result, Securities, Strategy, Task,
+    task::Request,
 };
 use crate::plan::{self, Wanted};
 use crate::source::Offer;
@@ -32,6 +33,8 @@ pub struct Rounds {
     /// Claims from before are not those of this task: `force` asks again for what they hold.
     since: Instant,
     force: bool,
+    /// A round was worked through, or begun.
+    began: bool,
     /// Sources that were asked for everything that was left.
     tried: Vec<String>,
     doubts: Vec<Doubt>,
@@ -52,6 +55,7 @@ impl Rounds {
         Rounds {
             since,
             force,
+            began: false,
             tried: Vec::new(),
             doubts: Vec::new(),
             alone: false,
@@ -109,11 +113,10 @@ impl Engine {
         let candidates = self.candidates(&dataset, task.request.source.as_deref()).await?;
         rounds.best =
             candidates.iter().min_by_key(|(source, _)| source.rank()).map(|(best, _)| best.name().to_string());
-        let mut first = true;
         loop {
             watcher.tell(|progress| progress.phase = Phase::Planning);
             let Some(turn) = self.turn(&dataset, &candidates, rounds) else { return rounds.end() };
-            if first {
+            if !rounds.began {
                 rounds.notes.extend(self.left_alone(&dataset, &candidates[..turn.candidate]));
             }
             let source = candidates[turn.candidate].0.name().to_string();
@@ -126,10 +129,10 @@ impl Engine {
                     continue;
                 }
             };
-            if planned.plan.slices.is_empty() && !first {
+            if planned.plan.slices.is_empty() && rounds.began {
                 return Ok(WorkEnd::Done);
             }
-            first = false;
+            rounds.began = true;
             let partners = self.partners(&dataset, &candidates, &turn, &planned, rounds);
             let several = !partners.is_empty();
             let round = self.work(task, fence, planned, &turn, partners, stop, watcher).await?;
@@ -244,15 +247,21 @@ impl Engine {
         rounds: &Rounds,
     ) -> Result<Planned> {
         let (source, offer) = candidate.clone();
-        let knowledge = Arc::new(knowledge::read(&*self.store).await?);
+        // Later rounds ask again only for what this task has not answered: `coverage_for` sees to that.
+        let wanted = self.wanted(dataset, request)?;
+        let wanted = Wanted { force: wanted.force && !rounds.began, ..wanted };
+        let now = self.clock.now();
+        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, now).await?);
         let coverage = self.coverage_for(dataset, &candidate.0, rounds).await?;
-        let (wanted, now) = (super::run::wanted(request)?, self.clock.now());
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
         let plan = plan::plan(&input);
         if let Some(reason) = &plan.blocked {
             let message = format!("{} cannot be planned: {reason}", dataset.name);
-            return Err(Error::invalid(message).hint("the list of securities comes first: `tidegate sync stock_basic`"));
+            return Err(Error::invalid(message).hint(match wanted.kept.strategy {
+                Strategy::FewestCalls => "the list of securities comes first: `tidegate sync stock_basic`",
+                _ => "choose another strategy with --strategy, or sync stock_basic first",
+            }));
         }
         Ok(Planned { source, offer, knowledge, plan })
     }
@@ -350,6 +359,7 @@ impl Ledger {
             from: bounded.then_some(area.span.from),
             to: bounded.then_some(area.span.to),
             force: false,
+            kept: plan::Kept::default(),
         };
         let left = plan::plan(&plan::Input {
             dataset: &self.dataset,

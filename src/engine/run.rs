@@ -21,7 +21,7 @@ use crate::model::{
     Area, Change, Clock, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Instant, Outcome, Result, Slice, Task,
     TaskId, TaskState, Totals, task::Request,
 };
-use crate::plan::{Knowledge, Plan, Wanted};
+use crate::plan::{self, Knowledge, Plan};
 use crate::source::{Offer, Source};
 
 /// Unresolved failures of a dataset by area.
@@ -30,38 +30,45 @@ pub type Earlier = HashMap<Area, Failure>;
 /// A source and what it offers for the dataset of a task.
 pub type Candidate = (Arc<dyn Source>, Offer);
 
-/// Slices that wait for a worker.
+/// Slices that wait for a worker, in lanes: one, or one for each partition.
 #[derive(Debug)]
 pub struct Queue {
-    slices: Mutex<VecDeque<Slice>>,
+    lanes: Mutex<Vec<VecDeque<Slice>>>,
     /// Nobody takes a slice from then on, because a better source may have recovered.
     until: Option<Instant>,
     clock: Clock,
 }
 
 impl Queue {
-    pub fn new(slices: Vec<Slice>, until: Option<Instant>, clock: Clock) -> Queue {
-        Queue { slices: Mutex::new(slices.into()), until, clock }
+    pub fn new(slices: Vec<Slice>, partitions: usize, until: Option<Instant>, clock: Clock) -> Queue {
+        let mut lanes = vec![VecDeque::new(); partitions.max(1)];
+        for slice in slices {
+            lanes[plan::partition_of(&slice, partitions)].push_back(slice);
+        }
+        Queue { lanes: Mutex::new(lanes), until, clock }
     }
 
-    fn slices(&self) -> MutexGuard<'_, VecDeque<Slice>> {
-        self.slices.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lanes(&self) -> MutexGuard<'_, Vec<VecDeque<Slice>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Slice> {
+    /// The next slice of the worker's own lane, else of the lane after it that has one.
+    fn take(&self, worker: usize) -> Option<Slice> {
         if self.until.is_some_and(|until| until <= self.clock.now()) {
             return None;
         }
-        self.slices().pop_front()
+        let mut lanes = self.lanes();
+        let count = lanes.len();
+        (0..count).find_map(|step| lanes[(worker + step) % count].pop_front())
     }
 
     /// Nobody takes a slice any more.
     pub fn clear(&self) {
-        self.slices().clear();
+        self.lanes().iter_mut().for_each(VecDeque::clear);
     }
 
     pub fn is_empty(&self) -> bool {
-        self.slices().is_empty()
+        self.lanes().iter().all(VecDeque::is_empty)
     }
 }
 
@@ -146,11 +153,12 @@ impl Engine {
     ) -> Result<RoundEnd> {
         let earlier = self.earlier_failures(&task.dataset).await?;
         let mut slices = self.in_order(&planned, &earlier, task.request.force);
-        if turn.probe {
+        if turn.probe && !planned.plan.at_once {
             slices.truncate(1);
         }
         let slices_left = planned.plan.slices.len() - slices.len();
         self.begin(task, fence, &slices, watcher).await?;
+        watcher.tell(|progress| progress.groups = progress_groups(&planned.plan));
         if slices.is_empty() {
             return Ok(RoundEnd { slices_left, ..RoundEnd::nothing() });
         }
@@ -159,18 +167,22 @@ impl Engine {
             let others = turn.others || !askers.is_empty();
             askers.push(Arc::new(self.asker(&task.dataset, &planned, candidate, others, stop, watcher).await?));
         }
-        let queue = Arc::new(Queue::new(slices, turn.until, self.clock.clone()));
+        // What is replaced in one step is not handed over half way.
+        let until = turn.until.filter(|_| !planned.plan.at_once);
+        let queue = Arc::new(Queue::new(slices, planned.plan.partitions(), until, self.clock.clone()));
         let work = Work { askers, queue };
         let (finished, receive) = mpsc::channel(self.options.concurrency);
         let mut workers = JoinSet::new();
         for (index, asker) in work.askers.iter().enumerate() {
             let most = asker.offer.concurrency.map_or(usize::MAX, |most| most.max(1) as usize);
-            for _ in 0..self.options.concurrency.min(most) {
-                workers.spawn(work_through(work.queue.clone(), asker.clone(), index, finished.clone()));
+            for worker in 0..self.options.concurrency.min(most) {
+                let (queue, asker) = (work.queue.clone(), asker.clone());
+                workers.spawn(work_through(worker, queue, asker, index, finished.clone()));
             }
         }
         drop(finished);
-        let writer = Writer::new(self, work, fence, earlier, task.totals.clone());
+        let at_once = planned.plan.at_once.then_some(self.options.strategies.replace_rows_max);
+        let writer = Writer::new(self, work, fence, earlier, task.totals.clone()).at_once(at_once);
         let (mut end, totals) = writer.run(receive).await;
         task.totals = totals;
         workers.shutdown().await;
@@ -328,11 +340,24 @@ fn conclude(task: &mut Task, end: Result<WorkEnd>) -> Result<Option<Error>> {
     Ok(error)
 }
 
+/// The groups of a plan that are worked on one after the other, with the number of slices up to the end of each.
+fn progress_groups(plan: &Plan) -> Vec<(String, u64)> {
+    let in_turn = plan.partitions() == 1;
+    let groups = plan.groups.iter().filter(|_| in_turn);
+    groups.map(|group| (group.label.clone(), group.slices.end as u64)).collect()
+}
+
 /// What a worker does: slice after slice until none is left or nobody listens.
-async fn work_through(queue: Arc<Queue>, asker: Arc<Asker>, index: usize, finished: mpsc::Sender<(usize, Ended)>) {
+async fn work_through(
+    worker: usize,
+    queue: Arc<Queue>,
+    asker: Arc<Asker>,
+    index: usize,
+    finished: mpsc::Sender<(usize, Ended)>,
+) {
     while !asker.stop.asked()
         && !asker.dismissed.load(Ordering::Relaxed)
-        && let Some(slice) = queue.take()
+        && let Some(slice) = queue.take(worker)
     {
         let ended = asker.fetch(slice).await;
         if finished.send((index, ended)).await.is_err() {
@@ -357,10 +382,3 @@ fn noted(note: Option<String>, rounds: &Rounds, totals: &Totals) -> Option<Strin
 
 /// Notes of rounds that a task keeps.
 const NOTES_MAX: usize = 20;
-
-/// A request in the planner's words.
-pub(super) fn wanted(request: &Request) -> Result<Wanted> {
-    let day = |text: &Option<String>| text.as_deref().map(Day::parse).transpose();
-    let (from, to) = (day(&request.from)?, day(&request.to)?);
-    Ok(Wanted { securities: request.securities.clone(), from, to, force: request.force })
-}

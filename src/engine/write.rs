@@ -97,6 +97,8 @@ pub struct Writer<'a> {
     set_aside: Vec<(String, &'static str, String)>,
     writing: Option<JoinHandle<Result<(Receipt, Totals)>>>,
     end: Option<WorkEnd>,
+    /// Everything is held back, up to so many rows, and written in one commit once all of it is there.
+    at_once: Option<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -116,11 +118,20 @@ impl<'a> Writer<'a> {
             set_aside: Vec::new(),
             writing: None,
             end: None,
+            at_once: None,
         }
+    }
+
+    pub fn at_once(self, rows_max: Option<u64>) -> Writer<'a> {
+        Writer { at_once: rows_max, ..self }
     }
 
     /// Commits until every worker is gone, and says how the work ended and what the task's totals are now.
     pub async fn run(mut self, mut finished: Receiver<(usize, Ended)>) -> (RoundEnd, Totals) {
+        if let Some(rows_max) = self.at_once {
+            self.hold_back(&mut finished, rows_max).await;
+            return self.ended();
+        }
         while let Some((asker, ended)) = finished.recv().await {
             self.take(asker, ended);
             let full_at = tokio::time::Instant::now() + Duration::from_millis(self.engine.options.commit_linger_ms);
@@ -134,9 +145,34 @@ impl<'a> Writer<'a> {
         }
         self.wait_for_writing().await;
         self.record_rest().await;
+        self.ended()
+    }
+
+    fn ended(self) -> (RoundEnd, Totals) {
         let left = !self.queue.is_empty() || !self.set_aside.is_empty();
         let end = self.end.unwrap_or(if left { WorkEnd::Again } else { WorkEnd::Done });
         (RoundEnd { end, ..self.round }, self.totals)
+    }
+
+    /// Gathers every slice before anything is written. One that failed leaves the table as it was.
+    async fn hold_back(&mut self, finished: &mut Receiver<(usize, Ended)>, rows_max: u64) {
+        while let Some((asker, ended)) = finished.recv().await {
+            self.take(asker, ended);
+            if self.group.row_count as u64 > rows_max {
+                let message = format!("more than {rows_max} rows cannot be replaced in one step");
+                let hint = "keep the table by another strategy, or raise sync.replace_rows_max";
+                self.stop_work(WorkEnd::Aborted(Error::invalid(message).hint(hint)));
+                self.group.rows.clear();
+            }
+        }
+        if self.end.is_some() || !self.group.failures.is_empty() {
+            self.group.totals.slices_done = 0;
+            self.group.totals.by_source.values_mut().for_each(|served| (served.slices, served.rows) = (0, 0));
+            self.group.rows.clear();
+        }
+        self.write_group().await;
+        self.wait_for_writing().await;
+        self.record_rest().await;
     }
 
     fn is_full(&self) -> bool {
@@ -148,6 +184,7 @@ impl<'a> Writer<'a> {
         match ended {
             Ended::Answered { change, totals } => self.take_answer(asker, *change, totals),
             Ended::Failed { slice, error, attempts, totals } => {
+                self.askers[asker].watcher.ended(&slice.area, true, &totals);
                 self.count_totals(asker, totals, Served::default(), Some(&error));
                 self.group.totals.slices_failed += 1;
                 self.round.failed += 1;
@@ -178,6 +215,7 @@ impl<'a> Writer<'a> {
 
     fn take_answer(&mut self, asker: usize, change: RowsChange, totals: Totals) {
         let rows = change.batch.num_rows() as u64;
+        self.askers[asker].watcher.ended(&change.area, false, &totals);
         self.count_totals(asker, totals, Served { slices: 1, rows, ..Served::default() }, None);
         self.hear(asker, Heard::Answered, false);
         if let Some(thin) = self.thin(asker, &change) {

@@ -18,7 +18,7 @@ const ORDER: &[&[&str]] = &[
     &["plan", "check", "dialect"],
     &["compare"],
     &["source", "store"],
-    &["engine"],
+    &["engine", "read"],
     &["mirror"],
     &["sim"],
     &["cli"],
