@@ -133,4 +133,22 @@ impl Engine {
         sources.sort_by_key(|source| source.rank());
         Engine { store, catalog, sources, options, clock, gates: Arc::default(), breakers: Arc::default() }
     }
+
+    /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with
+    /// the ranks. `NotFound` for a name that no source has.
+    pub fn asking(mut self, names: &[String]) -> crate::model::Result<Engine> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let named = |name: &String| {
+            let found = self.sources.iter().find(|source| source.name() == name).cloned();
+            found.ok_or_else(|| {
+                let error =
+                    crate::model::Error::not_found(format!("there is no source {name:?}, or it is not enabled"));
+                error.hint("`tidegate sources` lists them")
+            })
+        };
+        self.sources = names.iter().map(named).collect::<crate::model::Result<_>>()?;
+        Ok(self)
+    }
 }

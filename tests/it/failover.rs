@@ -246,3 +246,66 @@ fn two_sources_of_one_rank_are_refused() {
     let ran = two.run(&SYNC, &["sources.tidegate.rank=1"], 2);
     assert!(ran.stderr.contains("same rank 1") && ran.stderr.contains("sources.tidegate.rank"), "{}", ran.stderr);
 }
+
+#[test]
+fn priorities_come_from_the_command_the_environment_and_a_file_that_is_written() {
+    let two = Two::new(wanted(Vec::new()), Vec::new());
+    let mut asked = SYNC.to_vec();
+    asked.extend(["--sources", "tidegate,tushare"]);
+    let ran = two.run(&asked, &[], 0).json();
+    let daily = ran.as_array().unwrap().iter().find(|one| one["dataset"] == "daily").unwrap();
+    assert_eq!(served(daily, "tushare", "slices"), 0, "asked in the order of the command: {daily:#}");
+    asked.pop();
+    assert!(two.run(&[&asked[..], &["nobody"]].concat(), &[], 4).stderr.contains("nobody"));
+
+    let names = |shown: &Value| -> Vec<(String, u64)> {
+        let one = |source: &Value| (source["name"].as_str().unwrap().to_string(), source["rank"].as_u64().unwrap());
+        shown.as_array().unwrap().iter().map(one).collect()
+    };
+    let show = ["sources", "--offline", "--json"];
+    let mut command = two.world.tidegate(&show);
+    command.env("TUSHARE_PRIORITY", "9").args(two.sets(&[]).iter().flat_map(|set| ["--set", set.as_str()]));
+    let shown = Ran::of(command.output().unwrap(), 0, &show).json();
+    assert_eq!(names(&shown), [("tidegate".to_string(), 4), ("tushare".to_string(), 9)]);
+
+    let file = two.world.folder.path().join("tidegate.toml");
+    std::fs::write(&file, "[sources.tidegate] # the other one\nenabled = true\n").unwrap();
+    let refused = two.world.run(&["sources", "--rank", "tidegate=1"], 2);
+    assert!(refused.stderr.contains("same rank 1"), "{}", refused.stderr);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("rank"), "a file that would be wrong stays as it is");
+    two.world.run(&["sources", "--rank", "tidegate=1", "--rank", "tushare=2"], 0);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let written = "[sources.tidegate] # the other one\nrank = 1\nenabled = true\n\n[sources.tushare]\nrank = 2\n";
+    assert_eq!(text, written);
+    let shown = two.world.run(&show, 0).json();
+    assert_eq!(names(&shown), [("tidegate".to_string(), 1), ("tushare".to_string(), 2)]);
+}
+
+#[test]
+fn sources_says_whether_doors_open_why_not_and_where_tokens_come_from_without_showing_them() {
+    let two = Two::new(wanted(vec![Rule::always(Fault::WrongToken)]), Vec::new());
+    two.sync(&[], 0);
+    let secret = two.world.folder.path().join("secret");
+    std::fs::write(&secret, format!("{TOKEN}\n")).unwrap();
+    let file = two.world.folder.path().join("tidegate.toml");
+    let text = format!(
+        "[sources.tidegate]\nenabled = true\nurl = \"{}\"\ntoken_file = \"{}\"\n",
+        two.second.url(),
+        secret.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let ran = two.world.run(&["sources", "--json"], 1);
+    let shown = ran.json();
+    assert_eq!((&shown[0]["name"], &shown[0]["available"]), (&"tushare".into(), &false.into()), "{shown:#}");
+    assert!(shown[0]["why_not"].as_str().unwrap().contains("40101"), "{shown:#}");
+    assert_eq!(shown[0]["token"], "--set");
+    assert!(shown[0]["health"]["last_error"].as_str().unwrap().contains("40101"), "{shown:#}");
+    assert_eq!(shown[1]["available"], true);
+    assert!(shown[1]["token"].as_str().unwrap().contains("tidegate.toml:4"), "{shown:#}");
+    assert!(shown[1]["health"]["calls"].as_u64() > Some(20) && shown[1]["probe_ms"].is_u64(), "{shown:#}");
+    let human = two.world.run(&["sources"], 1);
+    for printed in [&ran.stdout, &ran.stderr, &human.stdout, &human.stderr] {
+        assert!(!printed.contains(TOKEN), "{printed}");
+    }
+    assert!(human.stdout.contains("tushare is of no use now"), "{}", human.stdout);
+}
