@@ -1,7 +1,9 @@
 //! One binary for all integration tests.
 
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
