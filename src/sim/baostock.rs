@@ -50,6 +50,8 @@ pub enum WireFault {
     Html,
     /// Send the answer twice.
     Twice,
+    /// Answer, then close the connection.
+    HangUp,
     /// Take the question and say nothing.
     Mute,
     /// Wait before answering.
@@ -268,6 +270,10 @@ async fn misbehave(stream: &mut TcpStream, fault: &WireFault, reply: &[u8]) -> s
         WireFault::Slow { millis } => {
             tokio::time::sleep(Duration::from_millis(*millis)).await;
             stream.write_all(reply).await?;
+        }
+        WireFault::HangUp => {
+            stream.write_all(reply).await?;
+            return Ok(false);
         }
         other => stream.write_all(&distorted(other, reply)).await?,
     }

@@ -342,7 +342,7 @@ mod tests {
         for (bytes, expected) in [
             (b"<html><body>Bad Gateway</body></html>".to_vec(), "does not begin as answers of BaoStock do"),
             (with(22, b'7'), "has a wrong checksum"),
-            (with(20, b'1'), "has a wrong checksum"),
+            (with(20, b'2'), "has a wrong checksum"),
             ([good.clone(), good.clone()].concat(), "is followed by something"),
             (gbk, "is no UTF-8 text"),
             (spoiled, "cannot be decompressed"),

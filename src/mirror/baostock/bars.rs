@@ -39,8 +39,9 @@ impl Mirror {
         let wanted = self.wanted(question)?;
         let mut feeds: Vec<Feed> = self.feeds(question);
         feeds.retain(|feed| (feed.dataset.universe == Universe::Index) == wanted.is_index);
-        // The dataset with the prices says which rows there are; the others add fields.
-        feeds.sort_by_key(|feed| feed.column_of("open").is_none());
+        // The dataset with the prices says which rows there are; the others add fields, those first that hold what
+        // BaoStock itself said.
+        feeds.sort_by_key(|feed| (feed.column_of("open").is_none(), feed.is_partly_unproven()));
         let mut output = Table::new(wanted.fields.iter().map(|name| name.to_string()).collect());
         let Some((prices, others)) = feeds.split_first() else { return Ok(output) };
         let whole: Vec<&str> = DAY_FIELDS.iter().map(|field| field.name).collect();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Answered, Mirror};
 use crate::dialect::baostock::{Form, Message, Question, Table, cells};
 use crate::model::cell::Cells;
-use crate::model::dataset::{Service, unit_shift};
+use crate::model::dataset::{Agreement, Service, unit_shift};
 use crate::model::{ColumnType, Dataset, Day, Error, Filter, Query};
 
 /// One dataset that has fields of an answer.
@@ -29,6 +29,11 @@ impl Feed {
     /// The column that a field comes from, unchanged.
     pub fn column_of(&self, field: &str) -> Option<&str> {
         self.service.columns.iter().find(|(_, served)| served.field == field).map(|(column, _)| column.as_str())
+    }
+
+    /// Whether some of its columns only resemble the fields.
+    pub fn is_partly_unproven(&self) -> bool {
+        self.service.columns.values().any(|served| served.agrees == Agreement::Unproven)
     }
 
     /// Rows where the column has the value, given in the wire's words.
