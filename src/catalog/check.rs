@@ -6,7 +6,7 @@ use std::sync::Arc;
 use croner::parser::{CronParser, Seconds, Year};
 
 use crate::model::dataset::{
-    Cut, Derived, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
+    Conflict, Cut, Derived, FieldRule, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
 };
 use crate::model::{Column, ColumnType, Dataset};
 
@@ -28,6 +28,8 @@ pub const RULES: [&str; 11] = [
 /// Retries with exponential backoff: more than this never ends.
 const RETRIES_MAX: u32 = 20;
 const BATCH_MAX: u32 = 1_000_000;
+/// Points asked again in every run: more than this is a sync by force.
+const LOOK_BACK_MAX: u32 = 400;
 const SCALE_MAX: i8 = 18;
 const DIGITS_MAX: u8 = 38;
 
@@ -55,6 +57,8 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
     found.expectation();
     found.publication(&dataset.publish);
     found.policy();
+    found.versions();
+    found.adjusted();
     if let Some(tushare) = &dataset.tushare {
         found.cuts("tushare", &tushare.cuts);
         found.parameters(tushare);
@@ -196,6 +200,10 @@ impl<'a> Problems<'a> {
         if !polls && policy.schedule != "event_driven" {
             self.cron(&policy.schedule);
         }
+        self.fields();
+        let sized = policy.batch_size != Some(0) && policy.partitions.is_none_or(|count| (1..=64).contains(&count));
+        self.unless(sized, || "policy.batch_size must be 1 or more, policy.partitions between 1 and 64".into());
+        self.unless(policy.look_back <= LOOK_BACK_MAX, || format!("policy.look_back must be at most {LOOK_BACK_MAX}"));
         for rule in &policy.checks {
             self.unless(RULES.contains(&rule.as_str()), || {
                 format!("policy.checks names {rule:?}, which is no rule; the rules are {}", RULES.join(", "))
@@ -208,6 +216,21 @@ impl<'a> Problems<'a> {
         self.unless(keyed, || "policy.cache_invalidate has an empty key".into());
     }
 
+    /// Rules of single columns when rows are merged.
+    fn fields(&mut self) {
+        let dataset = self.dataset;
+        let merges = dataset.policy.conflict == Conflict::Merge;
+        self.unless(merges || dataset.policy.fields.is_empty(), || {
+            "policy.fields belongs to conflict `merge` only".into()
+        });
+        for (name, rule) in &dataset.policy.fields {
+            let Some(column) = self.existing("policy.fields", name) else { continue };
+            self.unless(!dataset.key.contains(name), || format!("policy.fields names {name:?}, which is in the key"));
+            let ordered = !matches!(rule, FieldRule::Max | FieldRule::Min) || column.kind != ColumnType::Text;
+            self.unless(ordered, || format!("policy.fields.{name}: only numbers and dates have a {}", rule.name()));
+        }
+    }
+
     fn cron(&mut self, schedule: &str) {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         if let Err(error) = parser.parse(schedule) {
@@ -215,6 +238,37 @@ impl<'a> Problems<'a> {
                 "policy.schedule {schedule:?} is neither `event_driven`, `continuous` nor a cron line of five fields: {}",
                 error.to_string().to_lowercase().trim_end_matches('.')
             ));
+        }
+    }
+
+    fn versions(&mut self) {
+        let Some(versions) = &self.dataset.versions else { return };
+        let keyed = !versions.columns.is_empty() && versions.columns.iter().all(|name| self.dataset.key.contains(name));
+        self.unless(keyed, || "versions.columns must name columns of the key".into());
+        let rest = self.dataset.key.iter().any(|name| !versions.columns.contains(name));
+        self.unless(rest, || "versions.columns leaves no column of the key that says what the versions are of".into());
+        self.unless(!versions.announced.is_empty(), || "versions.announced is empty: name a date".into());
+        for name in &versions.announced {
+            let dated = self.existing("versions.announced", name).is_none_or(|column| column.kind == ColumnType::Date);
+            self.unless(dated, || format!("versions.announced names {name:?}, which is not a date column"));
+        }
+    }
+
+    fn adjusted(&mut self) {
+        let Some(adjusted) = &self.dataset.adjust else { return };
+        let placed = self.dataset.security.is_some() && self.dataset.time.is_some();
+        self.unless(placed, || "adjust needs `security` and `time`: factors are by security and day".into());
+        self.unless(!adjusted.prices.is_empty(), || "adjust.prices is empty".into());
+        self.unless(!adjusted.factors.is_empty(), || "adjust.factors is empty: name a table of factors".into());
+        let scale = |name: &String| self.dataset.column(name).map(|column| column.scale);
+        for (name, parts) in &adjusted.differences {
+            let fits = parts.iter().all(|part| adjusted.prices.contains(part) && scale(part) == scale(name));
+            self.unless(fits, || format!("adjust.differences.{name} needs two of adjust.prices with its own scale"));
+        }
+        for name in adjusted.prices.iter().chain(adjusted.differences.keys()) {
+            let Some(column) = self.existing("adjust", name) else { continue };
+            let fits = column.kind == ColumnType::Decimal && column.nullable && !self.dataset.key.contains(name);
+            self.unless(fits, || format!("adjust names {name:?}, which is not a nullable decimal outside of the key"));
         }
     }
 

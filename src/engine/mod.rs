@@ -6,13 +6,17 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod conflicts;
+pub mod days;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
+pub mod poll;
 pub mod progress;
 pub mod retry;
 pub mod run;
 pub mod stop;
+pub mod strategy;
 pub mod task;
 pub mod together;
 pub mod write;
@@ -55,6 +59,8 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// Parameters of strategies that neither a request nor the catalogue names.
+    pub strategies: crate::plan::Defaults,
 }
 
 impl Default for Options {
@@ -74,6 +80,7 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            strategies: Default::default(),
         }
     }
 }

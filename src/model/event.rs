@@ -9,6 +9,9 @@ pub enum EventType {
     SliceCommitted,
     /// Rows were kept apart because a rule refused them.
     RowsQuarantined,
+    /// Rows differ from the stored ones and wait for a person.
+    RowsConflicting,
+    ConflictResolved,
     SliceFailed,
     FailureResolved,
     TaskCreated,
@@ -16,14 +19,18 @@ pub enum EventType {
     TaskPaused,
     TaskCompleted,
     TaskFailed,
+    /// A range of days was worked through; the data says what became of each day and what it took.
+    RangeFinished,
     /// A source refused as a whole and was set aside.
     SourceSetAside,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 10] = [
+    pub const ALL: [EventType; 13] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
+        EventType::RowsConflicting,
+        EventType::ConflictResolved,
         EventType::SliceFailed,
         EventType::FailureResolved,
         EventType::TaskCreated,
@@ -31,6 +38,7 @@ impl EventType {
         EventType::TaskPaused,
         EventType::TaskCompleted,
         EventType::TaskFailed,
+        EventType::RangeFinished,
         EventType::SourceSetAside,
     ];
 
@@ -38,6 +46,8 @@ impl EventType {
         match self {
             EventType::SliceCommitted => "slice.committed",
             EventType::RowsQuarantined => "rows.quarantined",
+            EventType::RowsConflicting => "rows.conflicting",
+            EventType::ConflictResolved => "conflict.resolved",
             EventType::SliceFailed => "slice.failed",
             EventType::FailureResolved => "failure.resolved",
             EventType::TaskCreated => "task.created",
@@ -45,6 +55,7 @@ impl EventType {
             EventType::TaskPaused => "task.paused",
             EventType::TaskCompleted => "task.completed",
             EventType::TaskFailed => "task.failed",
+            EventType::RangeFinished => "range.finished",
             EventType::SourceSetAside => "source.set_aside",
         }
     }

@@ -15,11 +15,11 @@ use crate::model::{
 };
 use crate::store::{BatchStream, Scan};
 
-use super::answer::{filtered, needed, ordered, projected};
 use super::core::Core;
 use super::rows::Rows;
 use super::scope::Scope;
 use super::tables;
+use crate::read::rows::{filtered, needed, ordered, projected};
 
 /// What a market is made from. The same options give the same rows.
 #[derive(Clone, Debug)]
@@ -105,6 +105,7 @@ impl Market {
     }
 }
 
+/// The market as of an instant is what it would have answered then.
 #[async_trait]
 impl Scan for Market {
     async fn scan(&self, query: &Query) -> Result<BatchStream> {
@@ -135,9 +136,10 @@ impl Answer {
             false => query.order.clone(),
         };
         for part in &order {
-            super::answer::position(&dataset, &part.column)?;
+            crate::read::rows::position(&dataset, &part.column)?;
         }
-        let scope = Scope::of(&core, &dataset, query, core.now())?;
+        let now = query.as_of.map_or(core.now(), |as_of| as_of.min(core.now()));
+        let scope = Scope::of(&core, &dataset, query, now)?;
         let parts = parts(&core, scope, order.first());
         let (skip, left) = (query.offset, query.limit.unwrap_or(u64::MAX));
         Ok(Answer { core, dataset, query: query.clone(), order, positions, parts, rest: None, skip, left })

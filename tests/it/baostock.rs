@@ -485,7 +485,7 @@ async fn the_mirror_refuses_in_the_codes_of_the_service() {
         ("95", bars("sh.600000", "date,date", "2024-01-02", "2024-01-31", "d¦3"), "10004018"),
         ("95", bars("sh.600000", "date", "2024-01-02", "2024-01-31", "5¦3"), "10004015"),
         ("95", bars("sh.600000", "date", "2024-01-02", "2024-01-31", "y¦3"), "10004006"),
-        ("95", bars("sh.600000", "date", "2024-01-02", "2024-01-31", "d¦2"), "10004006"),
+        ("95", bars("sh.600000", "date", "2024-01-02", "2024-01-31", "d¦4"), "10004006"),
         ("95", bars("sh.600000", "date", "2024-01-31", "2024-01-02", "d¦3"), "10004009"),
     ] {
         assert_eq!(ask(&mirror, &mut session, kind, &body).await.unwrap_err(), code, "{body}");
@@ -540,6 +540,51 @@ async fn a_suspended_day_is_a_row_that_repeats_the_last_close() {
     assert_eq!(list.iter().find(|other| other["code"] == wire).unwrap()["tradeStatus"], "0");
     let sunday = ask(&mirror, &mut session, "35", "query_all_stock¦u¦1¦10000¦2024-03-31").await.unwrap();
     assert_eq!(sunday, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn adjusted_bars_are_raw_prices_times_factors_and_volumes_stay() {
+    let market = market();
+    let mirror =
+        Mirror::new(Arc::new(market.clone()), market.catalog().clone(), BaostockMirrorOptions::default(), clock());
+    let mut session = Session::default();
+    ask(&mirror, &mut session, "00", "login¦u¦p¦0").await.unwrap();
+    let events = market.truth("ex_factor", &Area::new(Securities::All, market.days())).unwrap();
+    let columns = Columns::new(&events);
+    let row = (0..events.num_rows()).find(|row| columns.get("ts_code").unwrap().text(*row).unwrap().ends_with(".SH"));
+    let row = row.expect("somebody pays a dividend");
+    let (code, ex) =
+        (columns.get("ts_code").unwrap().text(row).unwrap(), columns.get("ex_date").unwrap().day(row).unwrap());
+    let area = Area::new(Securities::one(code), Span::new(ex.plus(-15), ex.plus(15)));
+    let factors = market.truth("adj_factor", &Area::new(Securities::one(code), market.days())).unwrap();
+    let (sessions, factors) = (factors.num_rows(), Columns::new(&factors));
+    let factor = |day: Day| {
+        let dates = factors.get("trade_date").unwrap();
+        let at = (0..sessions).rfind(|row| dates.day(*row).is_some_and(|known| known <= day)).unwrap();
+        factors.get("adj_factor").unwrap().number(at).unwrap()
+    };
+    let mut bars = Vec::new();
+    for flag in ["3", "1", "2"] {
+        let body = format!(
+            "query_history_k_data_plus¦u¦1¦100¦sh.{}¦date,close,preclose,volume,pctChg,adjustflag¦{}¦{}¦d¦{flag}",
+            &code[..6],
+            area.span.from,
+            area.span.to
+        );
+        bars.push(ask(&mirror, &mut session, "95", &body).await.unwrap());
+        assert!(
+            bars.iter().flatten().all(|bar| bar["adjustflag"] != "4") && bars.last().unwrap()[0]["adjustflag"] == flag
+        );
+    }
+    let number = |bar: &BTreeMap<String, String>, name: &str| bar[name].parse::<f64>().unwrap();
+    let today = factor(clock().now().day());
+    assert!(bars[0].len() > 10 && bars[0].len() == bars[1].len() && bars[0].len() == bars[2].len());
+    for ((raw, backward), forward) in bars[0].iter().zip(&bars[1]).zip(&bars[2]) {
+        let factor = factor(day(&raw["date"]));
+        assert!((number(backward, "close") - number(raw, "close") * factor).abs() < 0.000_051, "{raw:?} {backward:?}");
+        assert!((number(forward, "close") - number(raw, "close") * factor / today).abs() < 0.000_051, "{forward:?}");
+        assert_eq!((&raw["volume"], &raw["pctChg"]), (&forward["volume"], &forward["pctChg"]));
+    }
 }
 
 /// The folder with recorded frames, unpacked; `None` when there is none beside the project.

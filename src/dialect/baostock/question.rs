@@ -38,6 +38,15 @@ impl Question {
     pub fn arg(&self, name: &str) -> &str {
         self.message.param(name).and_then(|at| self.args.get(at)).map_or("", String::as_str)
     }
+
+    /// The same question with another value for an argument, if it has one of this name.
+    pub fn with(&self, name: &str, value: &str) -> Question {
+        let mut other = self.clone();
+        if let Some(arg) = self.message.param(name).and_then(|at| other.args.get_mut(at)) {
+            *arg = value.to_string();
+        }
+        other
+    }
 }
 
 /// A question of a client.

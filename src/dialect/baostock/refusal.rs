@@ -110,8 +110,6 @@ pub enum Refusal {
     Code,
     Field,
     FieldTwice,
-    /// Adjusted prices.
-    Adjusted,
     /// More rows than one answer may have.
     TooMuch,
     NotServed,
@@ -143,7 +141,6 @@ impl Refusal {
             Refusal::Code => ("10004011", "无效的证券代码"),
             Refusal::Field => ("10004012", "无效的指标"),
             Refusal::FieldTwice => ("10004018", "指标重复"),
-            Refusal::Adjusted => ("10004006", "参数错误，不提供复权行情"),
             Refusal::TooMuch => ("10004013", "超出日期支持范围"),
             Refusal::NotServed => ("10004015", "不支持的证券代码品种"),
             Refusal::NoMessage => ("10004019", "消息格式不正确"),
@@ -178,7 +175,6 @@ mod tests {
             (Refusal::Code, "invalid", false),
             (Refusal::Field, "invalid", false),
             (Refusal::FieldTwice, "invalid", false),
-            (Refusal::Adjusted, "invalid", false),
             (Refusal::TooMuch, "invalid", false),
             (Refusal::NotServed, "denied", false),
             (Refusal::NoMessage, "transient", false),

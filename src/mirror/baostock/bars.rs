@@ -11,6 +11,7 @@ use crate::dialect::baostock::{Layout, Question, Refusal, Table, cells};
 use crate::model::cell::Cells;
 use crate::model::dataset::Universe;
 use crate::model::{Day, Filter, Order, Query};
+use crate::read::Adjust;
 
 /// Whose bars, of which days.
 struct Wanted {
@@ -20,6 +21,7 @@ struct Wanted {
     to: Day,
     fields: Vec<&'static str>,
     is_index: bool,
+    adjust: Option<Adjust>,
 }
 
 /// A listed share.
@@ -37,7 +39,7 @@ type Place = (String, Day);
 impl Mirror {
     pub(super) async fn bars(&self, question: &Question) -> Answered<Table> {
         let wanted = self.wanted(question)?;
-        let mut feeds: Vec<Feed> = self.feeds(question);
+        let mut feeds: Vec<Feed> = self.feeds(&question.with("adjustflag", "3"));
         feeds.retain(|feed| (feed.dataset.universe == Universe::Index) == wanted.is_index);
         // The dataset with the prices says which rows there are; the others add fields, those first that hold what
         // BaoStock itself said.
@@ -58,7 +60,7 @@ impl Mirror {
         for place in &places {
             let row = base.row(place);
             if row.is_none() && !last_close.contains_key(&place.0) {
-                let close = self.close_before(prices, question, place).await?;
+                let close = self.close_before(prices, question, place, wanted.adjust).await?;
                 last_close.insert(place.0.clone(), close);
             }
             for name in &wanted.fields {
@@ -84,7 +86,7 @@ impl Mirror {
         if question.message.layout == Layout::WholeDay {
             let day = self.day(question.arg("date"))?;
             let fields = DAY_FIELDS.iter().map(|field| field.name).collect();
-            return Ok(Wanted { code: None, from: day, to: day, fields, is_index: false });
+            return Ok(Wanted { code: None, from: day, to: day, fields, is_index: false, adjust: None });
         }
         let code = question.arg("code").to_ascii_lowercase();
         let canonical = cells::canonical_code(&code).ok_or(Refusal::Code)?;
@@ -94,12 +96,12 @@ impl Mirror {
             "5" | "15" | "30" | "60" => return Err(Refusal::NotServed),
             _ => return Err(Refusal::Arguments),
         }
-        // Adjusted prices are not computed here: whoever asks for them is told, and never given raw ones instead.
-        match question.arg("adjustflag") {
-            "3" => {}
-            "1" | "2" => return Err(Refusal::Adjusted),
+        let adjust = match question.arg("adjustflag") {
+            "1" => Some(Adjust::Backward),
+            "2" => Some(Adjust::Forward),
+            "3" => None,
             _ => return Err(Refusal::Arguments),
-        }
+        };
         let mut fields: Vec<&'static str> = Vec::new();
         for name in question.arg("fields").split(',').map(str::trim) {
             let known = BAR_FIELDS.iter().find(|field| field.name == name && name != "time").ok_or(Refusal::Field)?;
@@ -109,7 +111,7 @@ impl Mirror {
             fields.push(known.name);
         }
         let is_index = self.indices().any(|index| cells::canonical_code(&index).as_deref() == Some(&canonical));
-        Ok(Wanted { code: Some(code), from, to, fields, is_index })
+        Ok(Wanted { code: Some(code), from, to, fields, is_index, adjust })
     }
 
     async fn rows_of(&self, feed: &Feed, question: &Question, fields: &[&str], wanted: &Wanted) -> Answered<Rows> {
@@ -118,7 +120,7 @@ impl Mirror {
         if let (Some(code), Some(security)) = (&wanted.code, &feed.dataset.security) {
             query.filters.push(feed.equals(security, code));
         }
-        Ok(Rows::new(self.read(feed, question.message, fields, query).await?))
+        Ok(Rows::new(self.read(feed, question.message, fields, query, wanted.adjust).await?))
     }
 
     /// Days on which a share was listed and did not trade, as far as the store knows.
@@ -132,7 +134,13 @@ impl Mirror {
     }
 
     /// The last close before a day; empty when there is none.
-    async fn close_before(&self, feed: &Feed, question: &Question, place: &Place) -> Answered<String> {
+    async fn close_before(
+        &self,
+        feed: &Feed,
+        question: &Question,
+        place: &Place,
+        adjust: Option<Adjust>,
+    ) -> Answered<String> {
         let (Some(security), Some(time)) = (&feed.dataset.security, feed.dataset.time.clone()) else {
             return Ok(String::new());
         };
@@ -143,7 +151,7 @@ impl Mirror {
         ];
         query.order = vec![Order { column: time, descending: true }];
         query.limit = Some(1);
-        let table = self.read(feed, question.message, &["close"], query).await?;
+        let table = self.read(feed, question.message, &["close"], query, adjust).await?;
         Ok(table.cell(0, 0).to_string())
     }
 
@@ -204,7 +212,7 @@ impl Mirror {
         let query =
             Query { columns: columns.iter().map(|name| name.to_string()).collect(), filters, ..Query::all(dataset) };
         let mut rows = Vec::new();
-        for batch in self.batches(query).await? {
+        for batch in self.batches(query, None).await? {
             let mut cells = Vec::with_capacity(N);
             for name in columns {
                 let array = batch.column_by_name(name);

@@ -9,6 +9,7 @@ use crate::dialect::baostock::{Form, Message, Question, Table, cells};
 use crate::model::cell::Cells;
 use crate::model::dataset::{Agreement, Service, unit_shift};
 use crate::model::{ColumnType, Dataset, Day, Error, Filter, Query};
+use crate::read::Adjust;
 
 /// One dataset that has fields of an answer.
 #[derive(Clone, Debug)]
@@ -87,13 +88,14 @@ impl Mirror {
     }
 
     /// The rows of a feed as the wire writes them, with `fields`; those that the feed has not are empty. Securities for
-    /// which BaoStock has no code are left out.
+    /// which BaoStock has no code are left out. Prices are adjusted where the dataset has some.
     pub(super) async fn read(
         &self,
         feed: &Feed,
         message: &Message,
         fields: &[&str],
         mut query: Query,
+        adjust: Option<Adjust>,
     ) -> Answered<Table> {
         let sources: Vec<Option<Source>> = fields.iter().map(|field| feed.source(message, field)).collect();
         query.columns = sources.iter().flatten().map(|source| source.column.to_string()).collect();
@@ -103,7 +105,7 @@ impl Mirror {
         if query.columns.is_empty() {
             return Ok(table);
         }
-        for batch in self.batches(query).await? {
+        for batch in self.batches(query, adjust.filter(|_| feed.dataset.adjust.is_some())).await? {
             let mut columns = Vec::with_capacity(sources.len());
             for source in &sources {
                 let array = source.as_ref().and_then(|source| batch.column_by_name(source.column));
@@ -142,7 +144,7 @@ impl Mirror {
             limit: Some(1),
             ..Query::all(&feed.dataset.name)
         };
-        let batches = self.batches(query).await?;
+        let batches = self.batches(query, None).await?;
         let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
         let mut text = Vec::new();
         Cells::of(batch.column(0).as_ref())?.write(0, 0, &mut text);

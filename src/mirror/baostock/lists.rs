@@ -23,19 +23,13 @@ impl Mirror {
         if ordered_by_time && let Some(time) = &feed.dataset.time {
             query.order = vec![Order { column: time.clone(), descending: false }];
         }
-        let table = self.read(&feed, message, &fields, query).await?;
+        let table = self.read(&feed, message, &fields, query, None).await?;
         Ok(if ordered_by_time { table } else { by_code(&table) })
     }
 
     /// The dataset that answers. Dividends are kept by the year of announcement and can be asked for by either year.
     fn feed_of(&self, question: &Question) -> Option<Feed> {
-        let mut plain = question.clone();
-        if let Some(place) = question.message.param("yearType")
-            && let Some(kind) = plain.args.get_mut(place)
-        {
-            *kind = "report".to_string();
-        }
-        self.feeds(&plain).into_iter().next()
+        self.feeds(&question.with("yearType", "report")).into_iter().next()
     }
 
     /// What one argument asks for.
@@ -126,7 +120,7 @@ impl Mirror {
         if let Some(feed) = self.feeds(question).into_iter().next() {
             let mut query = Query::all(&feed.dataset.name);
             query.filters.extend(feed.between(day, day));
-            let table = self.read(&feed, question.message, &["code", "tradeStatus", "code_name"], query).await?;
+            let table = self.read(&feed, question.message, &["code", "tradeStatus", "code_name"], query, None).await?;
             if !table.is_empty() {
                 return Ok(by_code(&table));
             }

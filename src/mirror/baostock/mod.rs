@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use crate::catalog::Catalog;
 use crate::dialect::baostock::{Asked, Frame, Layout, Question, Refusal, Table, answer, message, question};
 use crate::model::{Clock, Error, Query};
+use crate::read::{Adjust, ReadOptions, Reader, View};
 use crate::store::Scan;
 
 use super::tushare::gate::same;
@@ -65,7 +66,7 @@ impl std::fmt::Debug for BaostockMirrorOptions {
 
 /// The service.
 pub struct Mirror {
-    scan: Arc<dyn Scan>,
+    reader: Reader,
     catalog: Arc<Catalog>,
     options: BaostockMirrorOptions,
     clock: Clock,
@@ -102,7 +103,8 @@ type Answered<T> = std::result::Result<T, Unanswered>;
 impl Mirror {
     pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: BaostockMirrorOptions, clock: Clock) -> Mirror {
         let working = Semaphore::new(options.concurrent_max.max(1));
-        Mirror { scan, catalog, options, clock, working }
+        let reader = Reader::new(scan, catalog.clone(), clock.clone(), ReadOptions::default());
+        Mirror { reader, catalog, options, clock, working }
     }
 
     pub fn options(&self) -> &BaostockMirrorOptions {
@@ -174,11 +176,14 @@ impl Mirror {
         }
     }
 
-    /// The batches that answer a query, at most as many rows as an answer may have.
-    async fn batches(&self, mut query: Query) -> Answered<Vec<arrow_array::RecordBatch>> {
+    /// The batches that answer a query, at most as many rows as an answer may have. Forward adjusted prices are those
+    /// of today.
+    async fn batches(&self, mut query: Query, adjust: Option<Adjust>) -> Answered<Vec<arrow_array::RecordBatch>> {
+        let anchor = (adjust == Some(Adjust::Forward)).then(|| self.clock.now().day());
+        let reader = self.reader.with(View { adjust, anchor, ..View::default() });
         let most = self.options.rows_max;
         query.limit = Some(query.limit.unwrap_or(u64::MAX).min(most as u64 + 1));
-        let mut stream = self.scan.scan(&query).await?;
+        let mut stream = reader.scan(&query).await?;
         let (mut batches, mut rows) = (Vec::new(), 0);
         while let Some(batch) = stream.next().await.transpose()? {
             rows += batch.num_rows();
