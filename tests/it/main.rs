@@ -1,7 +1,10 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
