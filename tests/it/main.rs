@@ -14,6 +14,7 @@ mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
 mod tasks;
 mod tidy;
 mod tushare;
