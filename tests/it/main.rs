@@ -15,6 +15,7 @@ mod store_model;
 mod store_sqlite;
 mod store_suite;
 mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
 mod tushare;
