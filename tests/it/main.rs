@@ -1,7 +1,10 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
@@ -18,5 +21,7 @@ mod strategies;
 mod strategies_cli;
 mod tasks;
 mod tidy;
+mod times;
+mod times_real;
 mod tushare;
 mod world;
