@@ -1,5 +1,6 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod baostock;
 pub mod file;
 pub mod tushare;
 

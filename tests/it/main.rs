@@ -1,5 +1,6 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
 mod compare;
 mod config;
