@@ -1,6 +1,8 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod akshare;
 pub mod file;
+mod http;
 pub mod tushare;
 
 use std::sync::Arc;
