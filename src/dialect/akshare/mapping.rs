@@ -103,19 +103,14 @@ fn bind<'d>(
     dataset.columns.iter().map(bind).collect()
 }
 
-/// `@name` is a parameter of the question, `=text` a constant, `a - b` the difference of two fields.
+/// A field of the answer, `a - b` the difference of two, or a parameter of the question that the answer does not repeat.
 fn origin(field: &str, question: &Question, frame: &Frame<'_>) -> Origin {
-    if let Some(parameter) = field.strip_prefix('@') {
-        return question.params.get(parameter).map_or(Origin::Absent, |value| Origin::Given(quoted(value)));
-    }
-    if let Some(text) = field.strip_prefix('=') {
-        return Origin::Given(quoted(text));
-    }
     let difference = || {
         let (from, less) = field.split_once(" - ")?;
         Some(Origin::Difference(frame.position(from)?, frame.position(less)?))
     };
-    frame.position(field).map(Origin::Field).or_else(difference).unwrap_or(Origin::Absent)
+    let given = || question.params.get(field).map(|value| Origin::Given(quoted(value)));
+    frame.position(field).map(Origin::Field).or_else(difference).or_else(given).unwrap_or(Origin::Absent)
 }
 
 /// Adds a row to every column; says why it is unreadable, if it is.
