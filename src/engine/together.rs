@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::progress::{Progress, Watcher};
 use super::stop::Stop;
 use super::{Engine, knowledge};
-use crate::model::{Error, ErrorKind, Result, Securities, Task, task::Request};
+use crate::model::{Error, ErrorKind, How, Result, Securities, Task, task::Request};
 
 /// How the sync of one dataset went.
 #[derive(Debug)]
@@ -97,6 +97,6 @@ fn is_prerequisite((dataset, _): &(String, Request)) -> bool {
 impl Request {
     /// All securities over all time, as far as it is due and not claimed.
     pub fn everything() -> Request {
-        Request { securities: Securities::All, from: None, to: None, force: false, source: None }
+        Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
     }
 }

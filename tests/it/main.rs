@@ -9,6 +9,8 @@ mod licences;
 mod mirror;
 mod program;
 mod sim;
+mod store_as_of;
+mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
