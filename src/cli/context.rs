@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Options, Synchronous};
+use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::source::Source;
+use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
@@ -42,7 +43,7 @@ impl Context {
     /// A source that is named must exist.
     pub fn check_source(&self, name: Option<&str>) -> Result<()> {
         match name {
-            None | Some("tushare") => Ok(()),
+            None | Some("tushare" | "akshare") => Ok(()),
             Some(other) => {
                 let error = Error::not_found(format!("there is no source {other:?}"));
                 Err(error.hint("`tidegate sources` lists them"))
@@ -75,11 +76,19 @@ impl Context {
 
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
-        let options = &self.options().sources.tushare;
-        if !options.enabled {
-            return Ok(Vec::new());
+        let sources = &self.options().sources;
+        let mut enabled: Vec<Arc<dyn Source>> = Vec::new();
+        if sources.tushare.enabled {
+            enabled.push(Arc::new(self.tushare_source(&sources.tushare)?));
         }
-        let source = TushareSource::new(
+        if sources.akshare.enabled {
+            enabled.push(Arc::new(self.akshare_source(&sources.akshare)?));
+        }
+        Ok(enabled)
+    }
+
+    fn tushare_source(&self, options: &config::Tushare) -> Result<TushareSource> {
+        TushareSource::new(
             TushareOptions {
                 url: options.url.clone(),
                 token: options.token()?.expose().to_string(),
@@ -93,8 +102,33 @@ impl Context {
                 ..TushareOptions::default()
             },
             self.clock.clone(),
-        )?;
-        Ok(vec![Arc::new(source)])
+        )
+    }
+
+    fn akshare_source(&self, options: &config::Akshare) -> Result<AkshareSource> {
+        AkshareSource::new(
+            AkshareOptions {
+                via: match options.via {
+                    AkshareVia::Aktools => Via::Aktools,
+                    AkshareVia::Eastmoney => Via::Eastmoney,
+                },
+                url: options.url.clone(),
+                token: options.token.expose().to_string(),
+                history_url: options.eastmoney_history_url.clone(),
+                list_url: options.eastmoney_list_url.clone(),
+                report_url: options.eastmoney_report_url.clone(),
+                forecast_url: options.eastmoney_forecast_url.clone(),
+                rank: options.rank,
+                timeout: Duration::from_secs(options.timeout_seconds),
+                connect_timeout: Duration::from_secs(options.connect_timeout_seconds),
+                body_bytes_max: options.body_mb_max as usize * 1024 * 1024,
+                rows_max: options.rows_max,
+                concurrency: options.concurrency,
+                per_minute: options.per_minute(),
+                proof_days: options.proof_days,
+            },
+            self.clock.clone(),
+        )
     }
 
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {

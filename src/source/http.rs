@@ -22,6 +22,8 @@ pub struct DoorOptions<'a> {
     pub body_bytes_max: usize,
     /// Accept compressed answers.
     pub gzip: bool,
+    /// Accept them from this machine too, where compressing only costs time.
+    pub gzip_on_loopback: bool,
 }
 
 /// The address and the connections to it.
@@ -49,7 +51,7 @@ struct Habits {
     connect_timeout: Duration,
     timeout: Duration,
     gzip: bool,
-    /// The address is on this machine: no proxy stands between, and compressing would only cost time.
+    /// The address is on this machine: no proxy stands between.
     loopback: bool,
 }
 
@@ -68,8 +70,10 @@ impl Door {
             Error::invalid(format!("an address of the source {source} is no web address"))
                 .hint("write it like http://api.tushare.pro")
         })?;
-        let DoorOptions { connect_timeout, timeout, gzip, body_bytes_max, .. } = *options;
-        let habits = Habits { connect_timeout, timeout, gzip, loopback: is_loopback(&url) };
+        let DoorOptions { connect_timeout, timeout, body_bytes_max, .. } = *options;
+        let loopback = is_loopback(&url);
+        let gzip = options.gzip && (options.gzip_on_loopback || !loopback);
+        let habits = Habits { connect_timeout, timeout, gzip, loopback };
         let client = RwLock::new(build_client(habits)?);
         Ok(Door { source, url, secret: options.secret.to_string(), body_bytes_max, habits, client })
     }
@@ -175,7 +179,7 @@ fn build_client(habits: Habits) -> Result<Client> {
     let mut builder = Client::builder()
         .connect_timeout(habits.connect_timeout)
         .timeout(habits.timeout)
-        .gzip(habits.gzip && !habits.loopback)
+        .gzip(habits.gzip)
         .redirect(reqwest::redirect::Policy::none())
         .tcp_nodelay(true)
         .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
@@ -213,7 +217,9 @@ fn refused(source: &str, status: StatusCode, retry_after: Option<i64>, now: Inst
         300..=399 => Error::invalid(format!("{message}, a redirection"))
             .concerning_the_whole_source()
             .hint(format!("set the address of the source {source} to where it leads")),
-        _ => Error::invalid(message).concerning_the_whole_source().hint(format!("check the address of the source {source}")),
+        _ => Error::invalid(message)
+            .concerning_the_whole_source()
+            .hint(format!("check the address of the source {source}")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One binary for all integration tests.
 
+mod akshare;
+mod akshare_bad;
 mod catalogue;
 mod config;
 mod faults;

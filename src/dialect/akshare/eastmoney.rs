@@ -60,9 +60,10 @@ struct Report {
     fields: &'static [(&'static str, &'static str)],
 }
 
-/// Rows of a page of a list and of a report.
-const LIST_ROWS: u32 = 100;
-const REPORT_ROWS: u32 = 500;
+/// Rows of a page of a list.
+pub const LIST_ROWS: u32 = 100;
+/// Rows of a page of a report.
+pub const REPORT_ROWS: u32 = 500;
 
 /// The number of pages that a list may promise.
 const PAGES_MAX: u64 = 10_000;
@@ -174,8 +175,26 @@ fn page_of(api: &str) -> Option<Page> {
     })
 }
 
-fn list_fields(api: &str) -> &'static [(&'static str, &'static str)] {
+/// Field of the list -> field of the function.
+pub fn list_fields(api: &str) -> &'static [(&'static str, &'static str)] {
     if api == "stock_info_a_code_name" { &NAMES } else { &QUOTES }
+}
+
+/// Column of the report -> field of the function, and the column of the report period.
+pub fn report_fields(api: &str) -> (&'static [(&'static str, &'static str)], &'static str) {
+    match page_of(api) {
+        Some(Page::Report(report)) => (report.fields, report.period),
+        _ => (&[], ""),
+    }
+}
+
+/// The function that reads the report of this name, and the column of the report period.
+pub fn report_of(name: &str) -> Option<(&'static str, &'static str)> {
+    let reports = ["stock_yjbb_em", "stock_yjyg_em", "stock_yysj_em"].into_iter();
+    reports.filter_map(|api| Some((api, page_of(api)?))).find_map(|(api, page)| match page {
+        Page::Report(report) if report.name == name => Some((api, report.period)),
+        _ => None,
+    })
 }
 
 /// Which host answers a function's question; `None` when no page of the vendor does.
@@ -301,7 +320,8 @@ struct WireSeries<'a> {
     klines: Vec<Cow<'a, str>>,
 }
 
-const BAR_FIELDS: [&str; 12] =
+/// Cells of a bar's line, and the code that the page says once.
+pub const BAR_FIELDS: [&str; 12] =
     ["日期", "开盘", "收盘", "最高", "最低", "成交量", "成交额", "振幅", "涨跌幅", "涨跌额", "换手率", "股票代码"];
 
 fn read_bars<'a>(question: &Question, text: &'a str, limits: Limits) -> Result<Answer<'a>> {

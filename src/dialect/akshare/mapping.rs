@@ -49,8 +49,11 @@ pub fn batch(
     frame: &Frame<'_>,
 ) -> Result<Reply> {
     if frame.row_count() == 0 {
-        return Err(Error::transient(format!("{} answered no row, which does not prove that there is none", service.api))
-            .hint("sources under load answer so; another source or a later run settles it"));
+        return Err(Error::transient(format!(
+            "{} answered no row, which does not prove that there is none",
+            service.api
+        ))
+        .hint("sources under load answer so; another source or a later run settles it"));
     }
     let mut bound = bind(dataset, service, question, frame)?;
     let only = service.only.iter().map(|(field, value)| (frame.position(field), value.as_str()));
@@ -74,12 +77,7 @@ pub fn batch(
     Ok(Reply { batch, unreadable: refused.into_iter().map(|(_, quarantined)| quarantined).collect() })
 }
 
-fn bind<'d>(
-    dataset: &'d Dataset,
-    service: &Service,
-    question: &Question,
-    frame: &Frame<'_>,
-) -> Result<Vec<Bound<'d>>> {
+fn bind<'d>(dataset: &'d Dataset, service: &Service, question: &Question, frame: &Frame<'_>) -> Result<Vec<Bound<'d>>> {
     let fixed = function(&service.api).is_some_and(|known| known.shape == Shape::Table && !known.fields.is_empty());
     let bind = |column: &'d Column| {
         let is_key = dataset.key.contains(&column.name);

@@ -1,5 +1,5 @@
 //! AKShare's wire languages: AKTools (its functions over HTTP) in both directions, and the Eastmoney pages underneath as
-//! a second form of the same questions.
+//! a second form of the same questions; [`eastmoney_answer`] is their other side, for simulations.
 //!
 //! | direction | question | answer |
 //! |---|---|---|
@@ -10,6 +10,7 @@
 //! converted in one place.
 
 pub mod eastmoney;
+pub mod eastmoney_answer;
 pub mod encode;
 pub mod frame;
 pub mod functions;

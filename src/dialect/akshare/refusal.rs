@@ -97,7 +97,9 @@ fn not_found(body: &[u8]) -> Error {
         text if text.contains("未找到该接口") => {
             Error::not_found("this AKShare has no such function").hint("upgrade akshare where AKTools runs")
         }
-        text if text.contains("返回数据为空") => Error::transient("the function answered nothing, which proves nothing"),
+        text if text.contains("返回数据为空") => {
+            Error::transient("the function answered nothing, which proves nothing")
+        }
         text if text.contains("请输入正确的参数错误") => {
             Error::transient("the function stumbled over a missing key: a value it does not know, or a changed page")
         }

@@ -75,12 +75,7 @@ fn trading_days<'a>(frame: &Frame<'a>) -> Result<Frame<'a>> {
             let is_open = open.contains(&day);
             let before_cell = before.map_or(Cow::Borrowed("null"), |day: Day| Cow::Owned(quoted(&day.to_string())));
             let is_open_cell = Cow::Borrowed(if is_open { "1" } else { "0" });
-            whole.push([
-                Cow::Owned(quoted(exchange)),
-                Cow::Owned(quoted(&day.to_string())),
-                is_open_cell,
-                before_cell,
-            ]);
+            whole.push([Cow::Owned(quoted(exchange)), Cow::Owned(quoted(&day.to_string())), is_open_cell, before_cell]);
             if is_open {
                 before = Some(day);
             }

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::dialect::cells::{Target, Trouble, Walk};
 use super::refusal::classify;
+use crate::dialect::cells::{Target, Trouble, Walk};
 use crate::dialect::row_hash::fill_row_hash;
 use crate::model::{Dataset, Error, Instant, Quarantined, Result};
 

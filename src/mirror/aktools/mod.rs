@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
 use crate::dialect::akshare::Refusal;
+use crate::dialect::akshare::encode::Table;
 use crate::store::Scan;
 
 /// Whom the mirror lets in and how much it sends.
@@ -59,10 +60,15 @@ impl Aktools {
 
     /// Answers one call: the body, or the refusal in the words of the service.
     pub async fn answer(&self, function: &str, query: &str) -> Result<Vec<u8>, Refusal> {
+        let table = self.table(function, query).await?;
+        tokio::task::spawn_blocking(move || table.json()).await.map_err(|_| Refusal::Fault)
+    }
+
+    /// The table that answers one call.
+    pub async fn table(&self, function: &str, query: &str) -> Result<Table, Refusal> {
         let _working = self.working.acquire().await.map_err(|_| Refusal::Fault)?;
         let call = answer::read(&self.catalog, function, query)?;
-        let table = call.answer(self.scan.as_ref(), self.options.rows_max).await?;
-        tokio::task::spawn_blocking(move || table.json()).await.map_err(|_| Refusal::Fault)
+        call.answer(self.scan.as_ref(), self.options.rows_max).await
     }
 
     fn admit(&self, headers: &HeaderMap, private: bool) -> Result<(), Refusal> {
@@ -102,7 +108,9 @@ pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOption
         .route("/auth/token", post(log_in))
         .route("/version", get(async || json(StatusCode::OK, VERSION)))
         .fallback(async || refused(&Refusal::NotFound))
-        .method_not_allowed_fallback(async || json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#))
+        .method_not_allowed_fallback(async || {
+            json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#)
+        })
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .with_state(Arc::new(Aktools::new(scan, catalog, options)))
 }

@@ -111,6 +111,7 @@ impl AkshareSource {
                 connect_timeout: options.connect_timeout,
                 body_bytes_max: options.body_bytes_max,
                 gzip,
+                gzip_on_loopback: gzip,
             })
         };
         let doors = match options.via {
@@ -229,9 +230,9 @@ impl Job {
 /// The columns of a dataset that a service lacks or that are not proven equal, in catalogue order.
 fn lacks(dataset: &Dataset, services: &[&Service]) -> Vec<String> {
     let proven = |name: &String| {
-        services.iter().any(|service| {
-            service.columns.get(name).is_some_and(|served| served.agrees != Agreement::Unproven)
-        })
+        services
+            .iter()
+            .any(|service| service.columns.get(name).is_some_and(|served| served.agrees != Agreement::Unproven))
     };
     let stored = dataset.columns.iter().filter(|column| column.derived.is_none());
     stored.map(|column| &column.name).filter(|name| !proven(name)).cloned().collect()

@@ -95,6 +95,7 @@ impl TushareSource {
             connect_timeout: options.connect_timeout,
             body_bytes_max: options.body_bytes_max,
             gzip: options.gzip,
+            gzip_on_loopback: false,
         })?;
         Ok(TushareSource { options, door, clock })
     }
