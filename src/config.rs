@@ -183,7 +183,7 @@ pub struct Akshare {
     pub connect_timeout_seconds: u64,
     pub body_mb_max: u32,
     pub rows_max: usize,
-    pub concurrency: u32,
+    pub calls_at_once: u32,
     per_minute: u32,
     pub proof_days: u32,
 }

@@ -123,7 +123,7 @@ impl Context {
                 connect_timeout: Duration::from_secs(options.connect_timeout_seconds),
                 body_bytes_max: options.body_mb_max as usize * 1024 * 1024,
                 rows_max: options.rows_max,
-                concurrency: options.concurrency,
+                concurrency: options.calls_at_once,
                 per_minute: options.per_minute(),
                 proof_days: options.proof_days,
             },

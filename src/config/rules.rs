@@ -78,7 +78,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.akshare.connect_timeout_seconds", Integer(1, 3_600)),
     ("sources.akshare.body_mb_max", Integer(1, 1_024)),
     ("sources.akshare.rows_max", Integer(1, 10_000_000)),
-    ("sources.akshare.concurrency", Integer(1, 64)),
+    ("sources.akshare.calls_at_once", Integer(1, 64)),
     ("sources.akshare.per_minute", Integer(0, 1_000_000)),
     ("sources.akshare.proof_days", Integer(0, 36_500)),
     ("mirror.listen", Address),

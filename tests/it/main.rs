@@ -2,6 +2,7 @@
 
 mod akshare;
 mod akshare_bad;
+mod aktools;
 mod catalogue;
 mod config;
 mod faults;
