@@ -28,13 +28,15 @@ pub struct Call {
 }
 
 /// Boards by which `stock_yysj_em` may be asked, with the codes that belong to them.
-const BOARDS: [(&str, fn(&str) -> bool); 5] = [
+const BOARDS: [(&str, Belongs); 5] = [
     ("沪市A股", |code| code.ends_with(".SH")),
     ("科创板", |code| code.starts_with("68")),
     ("深市A股", |code| code.ends_with(".SZ")),
     ("创业板", |code| code.starts_with("30")),
     ("京市A股", |code| code.ends_with(".BJ")),
 ];
+
+type Belongs = fn(&str) -> bool;
 
 /// Reads a call. `name` is a function that some dataset's `[[akshare]]` entry names.
 pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal> {
