@@ -1,5 +1,6 @@
 //! Answers that AKShare's client must not believe: refused with a named failure, in bounded memory, and the run goes on.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use tidegate::model::{Area, ErrorKind, Securities, Span};
@@ -8,6 +9,7 @@ use tidegate::source::akshare::{AkshareOptions, AkshareSource};
 use tidegate::source::{Call, Source};
 
 use crate::akshare::{call, clock, day, fetch_all, market, options, serve};
+use crate::world::{Ran, Wanted, World};
 
 const FORMS: [AkshareForm; 2] = [AkshareForm::Aktools, AkshareForm::Eastmoney];
 
@@ -89,4 +91,79 @@ async fn bars_of_another_period_are_refused() {
         let told = error.message().contains("a shorter period");
         assert!(error.kind() == ErrorKind::Transient && told, "{name}: {error}");
     }
+}
+
+/// The real program with little memory, while one answer is endless, one is huge, and others are cut, empty, of another
+/// security or no JSON: what can be asked again is, what cannot is a failure with its name, and the rest is there.
+#[test]
+fn a_run_goes_on_over_bad_answers_in_bounded_memory() {
+    for form in FORMS {
+        let world = World::new(Wanted { securities: 40, ..Wanted::default() });
+        world.create_store();
+        let dates = ["--from", "2024-01-02", "--to", "2024-02-29", "--quiet"];
+        world.run(&[&["sync", "trade_cal", "stock_basic"], &dates[..]].concat(), 0);
+        let codes: Vec<String> =
+            world.sqlite("select ts_code from stock_basic where list_status = 'L' and list_date < '2023-01-01' order by 1 limit 12")
+                .lines()
+                .map(str::to_string)
+                .collect();
+        let symbol = |index: usize| codes[index].split('.').next().unwrap().to_string();
+        let faults = [
+            Fault::EndlessBody,
+            Fault::HugeBody { mb: 1024 },
+            Fault::NotJson,
+            Fault::Gbk,
+            Fault::CutBody { fraction: 0.7 },
+            Fault::EmptyAnswer,
+            Fault::OtherAnswer,
+            Fault::DropConnection,
+        ];
+        let rules = faults
+            .into_iter()
+            .enumerate()
+            .map(|(index, fault)| Rule::always(fault).of("stock_zh_a_hist").with("symbol", &symbol(index)).at(1..=1));
+        let akshare = world.serve_faulty_akshare(form, rules.collect());
+        let (url, list) = (akshare.url(), codes.join(","));
+        let options = match form {
+            AkshareForm::Aktools => vec![format!("sources.akshare.url={url}")],
+            AkshareForm::Eastmoney => vec![
+                "sources.akshare.via=eastmoney".to_string(),
+                format!("sources.akshare.eastmoney_history_url={url}"),
+            ],
+        };
+        let mut command =
+            world.tidegate(&[&["sync", "daily", "--source", "akshare", "--codes", &list], &dates[..]].concat());
+        for option in options.iter().map(String::as_str).chain(AKSHARE_ALONE) {
+            command.args(["--set", option]);
+        }
+        let ran = Ran::of(with_little_memory(&command).output().unwrap(), 1, &["sync", "daily"]);
+        let failures = world.run(&["failures", "--json"], 0).stdout;
+        assert_eq!(failures.matches("larger than 1048576 bytes").count(), 2, "{form:?}: {failures}\n{}", ran.stderr);
+        let count = |code: &String| world.sqlite(&format!("select count(*) from daily where ts_code = '{code}'"));
+        for (index, code) in codes.iter().enumerate() {
+            let expected = world.market.truth("daily", &one(code)).unwrap().num_rows();
+            let expected = if index < 2 { 0 } else { expected };
+            assert_eq!(count(code).trim(), expected.to_string(), "{form:?} {code}");
+        }
+    }
+}
+
+fn one(code: &str) -> Area {
+    Area::new(Securities::one(code), Span::new(day("20240102"), day("20240229")))
+}
+
+const AKSHARE_ALONE: [&str; 4] = [
+    "sources.akshare.enabled=true",
+    "sources.akshare.per_minute=0",
+    "sources.akshare.body_mb_max=1",
+    "sources.tushare.enabled=false",
+];
+
+/// The same command where 600 MB of memory are all there is.
+fn with_little_memory(command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -d 600000 && exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    limited.env_clear().current_dir(command.get_current_dir().unwrap());
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
 }

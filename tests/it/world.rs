@@ -115,8 +115,12 @@ impl World {
 
     /// The world's market as AKShare.
     pub fn serve_akshare(&self, form: AkshareForm) -> AkshareServer {
+        self.serve_faulty_akshare(form, Vec::new())
+    }
+
+    pub fn serve_faulty_akshare(&self, form: AkshareForm, faults: Vec<Rule>) -> AkshareServer {
         let (scan, catalog) = (Arc::new(self.market.clone()), self.catalog.clone());
-        self.runtime.block_on(AkshareServer::start(scan, catalog, FaultScript::none(), form)).unwrap()
+        self.runtime.block_on(AkshareServer::start(scan, catalog, FaultScript::new(faults), form)).unwrap()
     }
 
     /// What the `sqlite3` tool prints.
