@@ -1,7 +1,7 @@
 //! A synthetic A-share market, computed from a seed, and scripted faults: what the demo and the tests sync from.
 
 mod akshare;
-mod answer;
+mod baostock;
 mod bars;
 mod bodies;
 mod core;
@@ -21,6 +21,7 @@ mod story;
 mod tables;
 
 pub use akshare::{AkshareForm, AkshareServer};
+pub use baostock::{BaostockServer, BaostockServerOptions, WireFault, WireRecord, WireRule};
 pub use faults::{ApiCount, Fault, FaultScript, Rule, Served};
 pub use market::{Market, MarketOptions};
 pub use server::{Server, ServerOptions};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_select::concat::concat_batches;
 use tidegate::catalog::Catalog;
 use tidegate::check::Columns;
@@ -54,7 +54,7 @@ pub fn source(server: &AkshareServer, form: AkshareForm) -> AkshareSource {
 
 pub fn call(dataset: &Arc<Dataset>, cut: usize, area: Area) -> Call {
     let slice = Slice { dataset: dataset.name.as_str().into(), area, cut, calls: 1, rows: 1 };
-    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0 }
+    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0, unproven: true }
 }
 
 /// Every page of every facet.
@@ -277,6 +277,24 @@ fn an_offer_lacks_what_is_absent_or_not_proven() {
     assert_eq!(offer("adj_factor"), None);
     let rounded = &catalog.get("daily").unwrap().akshare[0].columns["vol"];
     assert_eq!(rounded.agrees, Agreement::Rounded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_are_not_proven_are_read_for_comparing_only() {
+    let market = market();
+    let daily = market.catalog().get("daily").unwrap();
+    let server = serve(&market, AkshareForm::Aktools, Vec::new()).await;
+    let source = source(&server, AkshareForm::Aktools);
+    let (cut, area) = areas(&market, daily).remove(0);
+    for unproven in [true, false] {
+        let call = Call { unproven, ..call(daily, cut, area.clone()) };
+        let batch = source.fetch(&call).await.unwrap().batch;
+        assert!(batch.num_rows() > 0);
+        for (column, served) in &daily.akshare[0].columns {
+            let filled = batch.column_by_name(column).unwrap().null_count() == 0;
+            assert_eq!(filled, unproven || served.agrees != Agreement::Unproven, "{column}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
