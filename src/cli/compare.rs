@@ -76,6 +76,11 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let error = Error::not_found(format!("{} has no column {unknown:?}", dataset.name));
         return Err(error.hint(format!("`tidegate datasets {}` lists them", dataset.name)));
     }
+    for side in &args.sources {
+        if side != "store" && !side.starts_with("file:") {
+            context.check_source(Some(side))?;
+        }
+    }
     let reader = Reader::new(context, &args, dataset.clone()).await?;
     let (left, right) = (reader.side(left).await?, reader.side(right).await?);
     let wanted = Wanted { examples_max: args.limit, columns: args.columns.clone() };
@@ -133,7 +138,6 @@ impl<'a> Reader<'a> {
         let batch = if text == "store" {
             self.stored(&**store).await?
         } else {
-            self.context.check_source(Some(text))?;
             let engine = self.context.engine(store.clone())?;
             let _running = store.run_exclusively().await?;
             let stop = stop_on_signal();

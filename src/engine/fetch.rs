@@ -77,10 +77,14 @@ impl WrongUnits {
         WrongUnits { share, rows_min, ..WrongUnits::default() }
     }
 
-    /// Counts the rows of one answer; an error when the source as a whole is wrong.
+    /// Judges an answer by its own rows, and small ones by all small ones so far; an error when the source is wrong.
     fn count(&self, source: &str, rows: u64, wrong: u64) -> Result<()> {
-        let rows = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
-        let wrong = self.wrong.fetch_add(wrong, Ordering::Relaxed) + wrong;
+        let (rows, wrong) = if rows >= self.rows_min {
+            (rows, wrong)
+        } else {
+            let before = (self.rows.fetch_add(rows, Ordering::Relaxed), self.wrong.fetch_add(wrong, Ordering::Relaxed));
+            (before.0 + rows, before.1 + wrong)
+        };
         if rows < self.rows_min || wrong as f64 <= self.share * rows as f64 {
             return Ok(());
         }

@@ -164,7 +164,8 @@ fn a_simulated_source_that_lies_is_found_out_and_nothing_is_written() {
         ("rows left out", daily(Fault::WithdrawnRows { every: 10 }), None, None),
     ] {
         let two = Two::new(Wanted { last: "2024-01-19", ..Wanted::default() }, faults);
-        two.run(&["sync", "daily", "--quiet", "--source", "tushare"], &[], 0);
+        let sync = ["sync", "daily", "--quiet", "--source", "tushare", "--from", "2024-01-02", "--to", "2024-01-19"];
+        two.run(&sync, &[], 0);
         let state =
             "select (select count(*) from _commit), (select count(*) from _event), (select count(*) from daily)";
         let before = two.world.sqlite(state);
