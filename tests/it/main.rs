@@ -17,6 +17,8 @@ mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
 mod times;
