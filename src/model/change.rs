@@ -29,6 +29,7 @@ pub struct Fence {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a commit has few changes, and they are moved once")]
 pub enum Change {
     Rows(RowsChange),
     /// Creates (id 0) or rewrites a task. Creating one while the dataset has an open task is a conflict that names it.

@@ -4,6 +4,7 @@ use std::future::Future;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use tidegate::model::change::Write;
 use tidegate::model::*;
