@@ -66,6 +66,7 @@ impl Context {
                 Synchronous::Full => sqlite::Synchronous::Full,
             },
             scan_batch_rows: options.scan_batch_rows,
+            shared: options.shared,
             ..SqliteOptions::default()
         };
         let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
@@ -119,6 +120,8 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            lease_seconds: sync.lease_seconds,
+            call_seconds_max: sync.call_seconds_max,
         }
     }
 

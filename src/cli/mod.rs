@@ -22,6 +22,7 @@ pub mod status;
 pub mod sync;
 pub mod table;
 pub mod tasks;
+pub mod work;
 
 use std::path::PathBuf;
 
@@ -71,6 +72,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Fetch what is missing
     Sync(sync::Args),
+    /// Run open tasks beside other processes
+    Work(work::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
     /// Pause a task; its worker stops at its next commit
@@ -114,6 +117,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
+        Command::Work(args) => work::run(&context, args).await,
         Command::Tasks(args) => tasks::list(&context, args).await,
         Command::Pause(args) => tasks::pause(&context, args).await,
         Command::Resume(args) => tasks::resume(&context, args).await,

@@ -10,9 +10,12 @@ pub mod conflicts;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
+pub mod lease;
+pub mod places;
 pub mod progress;
 pub mod retry;
 pub mod run;
+pub mod shared;
 pub mod stop;
 pub mod task;
 pub mod together;
@@ -56,6 +59,10 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// How long a running task belongs to a process that gives no sign of life, where several share the store.
+    pub lease_seconds: u32,
+    /// How long a call may take where several processes share the quota.
+    pub call_seconds_max: u32,
 }
 
 impl Default for Options {
@@ -75,6 +82,8 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            lease_seconds: 30,
+            call_seconds_max: 120,
         }
     }
 }
@@ -89,6 +98,10 @@ pub struct Engine {
     pub options: Options,
     pub clock: Clock,
     pub gates: Arc<gate::Gates>,
+    /// Places of calls, where several processes share the store.
+    pub places: Arc<places::Places>,
+    /// The name under which this engine holds tasks.
+    pub worker: Arc<str>,
     /// Sources that refused as a whole; they are not asked again by this process.
     pub refused: Arc<Mutex<Vec<String>>>,
 }
@@ -102,6 +115,9 @@ impl Engine {
         clock: Clock,
     ) -> Engine {
         sources.sort_by_key(|source| source.rank());
-        Engine { store, catalog, sources, options, clock, gates: Arc::default(), refused: Arc::default() }
+        let places = Arc::new(places::Places::new(store.clone(), clock.clone(), options.call_seconds_max));
+        let (gates, refused) = (Arc::default(), Arc::default());
+        let worker = lease::worker_name().into();
+        Engine { store, catalog, sources, options, clock, gates, places, worker, refused }
     }
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::fetch::{Asker, Ended, Random};
 use super::gate::Limits;
+use super::lease::Kept;
 use super::progress::{Phase, Watcher};
 use super::retry::RetryPolicy;
 use super::stop::Stop;
@@ -16,7 +17,7 @@ use super::write::{WorkEnd, Writer, is_stop};
 use super::{Engine, knowledge};
 use crate::model::{
     Area, Change, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Outcome, Result, Slice, Task, TaskId,
-    TaskState, Totals, task::Request,
+    TaskState, Totals, task::NOTE_STOPPED, task::Request,
 };
 use crate::plan::{self, Knowledge, Plan, Wanted};
 use crate::source::{Offer, Source};
@@ -96,11 +97,18 @@ impl Engine {
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
     /// asked for or the quota of the day is used up.
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
-        let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
-        let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
+        let (fence, lease) = self.take(id).await?;
         let mut task = self.task(id).await?;
-        let end = self.run_sources(&mut task, fence, stop, watcher).await;
-        self.finish(task, fence, end, watcher).await
+        let work = self.run_sources(&mut task, fence, stop, watcher);
+        let kept = self.while_leased(fence, lease, work).await;
+        // What nobody tells the store of its calls is counted against the quota for longer than it need be.
+        if let Err(error) = self.places.settle().await {
+            tracing::warn!(%error, "the answers of calls were not recorded");
+        }
+        match kept {
+            Kept::Worked(end) => self.finish(task, fence, end, watcher).await,
+            Kept::Lost(error) => self.lost(fence, error, watcher).await,
+        }
     }
 
     /// Works through the sources, best first, until one answers everything.
@@ -153,7 +161,7 @@ impl Engine {
         if slices.is_empty() {
             return Ok(WorkEnd::Done);
         }
-        let asker = Arc::new(self.asker(&task.dataset, &planned, stop, watcher).await?);
+        let asker = Arc::new(self.asker(&task.dataset, &planned, fence, stop, watcher).await?);
         let work = Work { asker: asker.clone(), queue: Arc::new(Queue::new(slices)) };
         let (finished, receive) = mpsc::channel(self.options.concurrency);
         let mut workers = JoinSet::new();
@@ -199,7 +207,14 @@ impl Engine {
         Ok(())
     }
 
-    async fn asker(&self, dataset: &str, planned: &Planned, stop: &Stop, watcher: &Watcher) -> Result<Asker> {
+    async fn asker(
+        &self,
+        dataset: &str,
+        planned: &Planned,
+        fence: Fence,
+        stop: &Stop,
+        watcher: &Watcher,
+    ) -> Result<Asker> {
         let dataset = self.catalog.get(dataset)?.clone();
         let (source, offer) = (planned.source.clone(), planned.offer.clone());
         let today = self.clock.now().day();
@@ -215,6 +230,7 @@ impl Engine {
             throttles_max: self.options.throttles_max,
         };
         Ok(Asker {
+            sharing: self.sharing(fence, source.name(), &offer.api),
             source,
             offer,
             dataset,
@@ -258,7 +274,7 @@ impl Engine {
         }
     }
 
-    async fn commit(&self, fence: Option<Fence>, changes: Vec<Change>) -> Result<crate::model::Receipt> {
+    pub(super) async fn commit(&self, fence: Option<Fence>, changes: Vec<Change>) -> Result<crate::model::Receipt> {
         self.store.commit(Commit { at: self.clock.now(), fence, changes }).await
     }
 
@@ -282,7 +298,7 @@ fn conclude(task: &mut Task, end: Result<WorkEnd>) -> Result<Option<Error>> {
             (TaskState::Paused, Some(error.to_string()), Some(error))
         }
         Ok(WorkEnd::SetAside(error)) => (TaskState::Failed, Some(error.to_string()), Some(error)),
-        Ok(WorkEnd::Aborted(error)) if is_stop(&error) => (TaskState::Paused, Some("stopped".to_string()), None),
+        Ok(WorkEnd::Aborted(error)) if is_stop(&error) => (TaskState::Paused, Some(NOTE_STOPPED.to_string()), None),
         // The store or the program is at fault, not the request: the task can be taken up again.
         Ok(WorkEnd::Aborted(error)) => (TaskState::Paused, Some(error.to_string()), Some(error)),
         Err(error) => (TaskState::Failed, Some(error.to_string()), Some(error)),

@@ -58,8 +58,13 @@ pub trait Store: Scan {
 
     async fn conflict(&self, id: i64) -> Result<Option<RowConflict>>;
 
+    /// Whether several processes may run tasks on this store at the same time. Then tasks are leased, and every call
+    /// takes a place in the store; else one process runs tasks and counts its calls itself.
+    fn shares_tasks(&self) -> bool;
+
     /// The right to run tasks on this store, held until it is dropped or the process ends. One process has it at a
-    /// time, because its quota gates must count every call; `Conflict` names the holder.
+    /// time, because its quota gates must count every call; `Conflict` names the holder. A store that shares tasks gives
+    /// it to any number of processes that share them.
     async fn run_exclusively(&self) -> Result<Running>;
 
     /// What the whole store holds, for people: path or address, size, rows by dataset.

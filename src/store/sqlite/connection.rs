@@ -24,6 +24,8 @@ pub struct SqliteOptions {
     pub wal_autocheckpoint: u32,
     /// Rows in a batch of a scan.
     pub scan_batch_rows: usize,
+    /// Several processes of this machine run tasks at the same time.
+    pub shared: bool,
 }
 
 /// What a commit survives.
@@ -44,6 +46,7 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Normal,
             wal_autocheckpoint: 4_096,
             scan_batch_rows: 8_192,
+            shared: false,
         }
     }
 }

@@ -203,8 +203,13 @@ impl Store for SqliteStore {
         self.read("reading a conflict", move |connection| conflicts::conflict(connection, id)).await
     }
 
+    fn shares_tasks(&self) -> bool {
+        self.0.options.shared
+    }
+
     async fn run_exclusively(&self) -> Result<Running> {
-        self.blocking(|shared| running::lock(&shared.path).map(|file| Running::new(Box::new(file)))).await
+        let lock = |shared: &Shared| running::lock(&shared.path, shared.options.shared);
+        self.blocking(move |shared| lock(shared).map(|file| Running::new(Box::new(file)))).await
     }
 
     async fn summary(&self) -> Result<Summary> {
