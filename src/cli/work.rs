@@ -33,9 +33,8 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         true => told = report(context, &[one]),
         false => synced.push(one),
     };
-    let worked =
-        engine.work_on_open(args.forever, &stop, &|dataset, progress| display.follow(dataset, progress), &mut ended);
-    let worked = worked.await;
+    let watch = |dataset: &str, progress| display.follow(dataset, progress);
+    let worked = engine.work_on_open(args.forever, &stop, &watch, &mut ended).await;
     display.close().await;
     worked?;
     if args.forever { told } else { report(context, &synced) }

@@ -9,6 +9,7 @@ mod licences;
 mod mirror;
 mod postgres_server;
 mod program;
+mod several;
 mod sim;
 mod store_as_of;
 mod store_conflicts;
