@@ -57,6 +57,7 @@ pub struct Options {
     pub catalog: Catalog,
     pub sync: Sync,
     pub sources: Sources,
+    pub read: Read,
     pub mirror: Mirror,
     pub import: Import,
     pub log: Log,
@@ -115,6 +116,11 @@ pub struct Sync {
     pub quota_share: f64,
     pub lease_seconds: u32,
     pub call_seconds_max: u32,
+    pub range_days_max: u32,
+    pub batch_size: u32,
+    pub partitions: u32,
+    pub statements_missing_days: u32,
+    pub replace_rows_max: u64,
     default_from: String,
     /// Tables that `--all` leaves out.
     pub skip: Vec<String>,
@@ -168,6 +174,12 @@ impl Tushare {
     pub fn per_minute(&self) -> Option<u32> {
         (self.per_minute > 0).then_some(self.per_minute)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Read {
+    pub sort_rows_max: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -11,6 +11,7 @@ pub mod engine;
 pub mod mirror;
 pub mod model;
 pub mod plan;
+pub mod read;
 pub mod sim;
 pub mod source;
 pub mod store;

@@ -55,6 +55,8 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
     found.expectation();
     found.publication(&dataset.publish);
     found.policy();
+    found.versions();
+    found.adjusted();
     if let Some(tushare) = &dataset.tushare {
         found.cuts(&tushare.cuts);
         found.parameters(tushare);
@@ -228,6 +230,37 @@ impl<'a> Problems<'a> {
                 "policy.schedule {schedule:?} is neither `event_driven`, `continuous` nor a cron line of five fields: {}",
                 error.to_string().to_lowercase().trim_end_matches('.')
             ));
+        }
+    }
+
+    fn versions(&mut self) {
+        let Some(versions) = &self.dataset.versions else { return };
+        let keyed = !versions.columns.is_empty() && versions.columns.iter().all(|name| self.dataset.key.contains(name));
+        self.unless(keyed, || "versions.columns must name columns of the key".into());
+        let rest = self.dataset.key.iter().any(|name| !versions.columns.contains(name));
+        self.unless(rest, || "versions.columns leaves no column of the key that says what the versions are of".into());
+        self.unless(!versions.announced.is_empty(), || "versions.announced is empty: name a date".into());
+        for name in &versions.announced {
+            let dated = self.existing("versions.announced", name).is_none_or(|column| column.kind == ColumnType::Date);
+            self.unless(dated, || format!("versions.announced names {name:?}, which is not a date column"));
+        }
+    }
+
+    fn adjusted(&mut self) {
+        let Some(adjusted) = &self.dataset.adjust else { return };
+        let placed = self.dataset.security.is_some() && self.dataset.time.is_some();
+        self.unless(placed, || "adjust needs `security` and `time`: factors are by security and day".into());
+        self.unless(!adjusted.prices.is_empty(), || "adjust.prices is empty".into());
+        self.unless(!adjusted.factors.is_empty(), || "adjust.factors is empty: name a table of factors".into());
+        let scale = |name: &String| self.dataset.column(name).map(|column| column.scale);
+        for (name, parts) in &adjusted.differences {
+            let fits = parts.iter().all(|part| adjusted.prices.contains(part) && scale(part) == scale(name));
+            self.unless(fits, || format!("adjust.differences.{name} needs two of adjust.prices with its own scale"));
+        }
+        for name in adjusted.prices.iter().chain(adjusted.differences.keys()) {
+            let Some(column) = self.existing("adjust", name) else { continue };
+            let fits = column.kind == ColumnType::Decimal && column.nullable && !self.dataset.key.contains(name);
+            self.unless(fits, || format!("adjust names {name:?}, which is not a nullable decimal outside of the key"));
         }
     }
 

@@ -62,6 +62,18 @@ fn section(out: &mut String, dataset: &Dataset) -> fmt::Result {
     if !dataset.policy.checks.is_empty() {
         writeln!(out, "- Checks: {}", quoted(dataset.policy.checks.iter()))?;
     }
+    if let Some(versions) = &dataset.versions {
+        writeln!(
+            out,
+            "- Versions: told apart by {}; announced on {}",
+            quoted(versions.columns.iter()),
+            quoted(versions.announced.iter())
+        )?;
+    }
+    if let Some(adjusted) = &dataset.adjust {
+        let factors = adjusted.factors.iter().map(|table| &table.dataset);
+        writeln!(out, "- Adjusted on read: {}, by {}", quoted(adjusted.prices.iter()), quoted(factors))?;
+    }
     if let Some(tushare) = &dataset.tushare {
         source(out, tushare)?;
     }

@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
+use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
@@ -74,6 +75,15 @@ impl Context {
         Ok(Arc::new(store))
     }
 
+    /// Reads of the store in two times and price bases.
+    pub fn reader(&self, store: Arc<dyn Store>) -> Reader {
+        Reader::new(store, self.catalog.clone(), self.clock.clone(), self.read_options())
+    }
+
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions { sort_rows_max: self.options().read.sort_rows_max }
+    }
+
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
         let options = &self.options().sources.tushare;
@@ -122,6 +132,13 @@ impl Context {
             quota_share: sync.quota_share,
             lease_seconds: sync.lease_seconds,
             call_seconds_max: sync.call_seconds_max,
+            strategies: crate::plan::Defaults {
+                batch_size: sync.batch_size,
+                partitions: sync.partitions,
+                missing_days: sync.statements_missing_days,
+                range_days_max: sync.range_days_max,
+                replace_rows_max: sync.replace_rows_max,
+            },
         }
     }
 

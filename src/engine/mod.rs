@@ -7,16 +7,19 @@
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
 pub mod conflicts;
+pub mod days;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
 pub mod lease;
 pub mod places;
+pub mod poll;
 pub mod progress;
 pub mod retry;
 pub mod run;
 pub mod shared;
 pub mod stop;
+pub mod strategy;
 pub mod task;
 pub mod together;
 pub mod write;
@@ -63,6 +66,8 @@ pub struct Options {
     pub lease_seconds: u32,
     /// How long a call may take where several processes share the quota.
     pub call_seconds_max: u32,
+    /// Parameters of strategies that neither a request nor the catalogue names.
+    pub strategies: crate::plan::Defaults,
 }
 
 impl Default for Options {
@@ -84,6 +89,7 @@ impl Default for Options {
             quota_share: 1.0,
             lease_seconds: 30,
             call_seconds_max: 120,
+            strategies: Default::default(),
         }
     }
 }

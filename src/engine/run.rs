@@ -16,31 +16,38 @@ use super::stop::Stop;
 use super::write::{WorkEnd, Writer, is_stop};
 use super::{Engine, knowledge};
 use crate::model::{
-    Area, Change, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Outcome, Result, Slice, Task, TaskId,
-    TaskState, Totals, task::NOTE_STOPPED, task::Request,
+    Area, Change, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Outcome, Result, Slice, Strategy, Task,
+    TaskId, TaskState, Totals, task::NOTE_STOPPED, task::Request,
 };
-use crate::plan::{self, Knowledge, Plan, Wanted};
+use crate::plan::{self, Knowledge, Plan};
 use crate::source::{Offer, Source};
 
 /// Unresolved failures of a dataset by area.
 pub type Earlier = HashMap<Area, Failure>;
 
-/// Slices that wait for a worker.
+/// Slices that wait for a worker, in lanes: one, or one for each partition.
 #[derive(Debug, Default)]
-pub struct Queue(Mutex<VecDeque<Slice>>);
+pub struct Queue(Mutex<Vec<VecDeque<Slice>>>);
 
 impl Queue {
-    pub fn new(slices: Vec<Slice>) -> Queue {
-        Queue(Mutex::new(slices.into()))
+    pub fn new(slices: Vec<Slice>, partitions: usize) -> Queue {
+        let mut lanes = vec![VecDeque::new(); partitions.max(1)];
+        for slice in slices {
+            lanes[plan::partition_of(&slice, partitions)].push_back(slice);
+        }
+        Queue(Mutex::new(lanes))
     }
 
-    fn take(&self) -> Option<Slice> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    /// The next slice of the worker's own lane, else of the lane after it that has one.
+    fn take(&self, worker: usize) -> Option<Slice> {
+        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = lanes.len();
+        (0..count).find_map(|step| lanes[(worker + step) % count].pop_front())
     }
 
     /// Nobody takes a slice any more.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().for_each(VecDeque::clear);
     }
 }
 
@@ -80,16 +87,19 @@ impl Engine {
         let (source, offer) = usable.ok_or_else(|| {
             Error::denied("every source that serves it was set aside").hint("see what the earlier tables were told")
         })?;
-        let knowledge = Arc::new(knowledge::read(&*self.store).await?);
-        let coverage = self.store.coverage(&dataset.name).await?;
-        let wanted = wanted(request)?;
+        let wanted = self.wanted(dataset, request)?;
         let now = self.clock.now();
+        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, now).await?);
+        let coverage = self.store.coverage(&dataset.name).await?;
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
         let plan = plan::plan(&input);
         if let Some(reason) = &plan.blocked {
             let message = format!("{} cannot be planned: {reason}", dataset.name);
-            return Err(Error::invalid(message).hint("the list of securities comes first: `tidegate sync stock_basic`"));
+            return Err(Error::invalid(message).hint(match wanted.kept.strategy {
+                Strategy::FewestCalls => "the list of securities comes first: `tidegate sync stock_basic`",
+                _ => "choose another strategy with --strategy, or sync stock_basic first",
+            }));
         }
         Ok(Planned { source, offer, knowledge, plan })
     }
@@ -158,18 +168,20 @@ impl Engine {
         let earlier = self.earlier_failures(&task.dataset).await?;
         let slices = self.in_order(planned.plan.slices.clone(), &earlier, task.request.force);
         self.begin(task, fence, &slices, watcher).await?;
+        watcher.tell(|progress| progress.groups = progress_groups(&planned.plan));
         if slices.is_empty() {
             return Ok(WorkEnd::Done);
         }
         let asker = Arc::new(self.asker(&task.dataset, &planned, fence, stop, watcher).await?);
-        let work = Work { asker: asker.clone(), queue: Arc::new(Queue::new(slices)) };
+        let work = Work { asker: asker.clone(), queue: Arc::new(Queue::new(slices, planned.plan.partitions())) };
         let (finished, receive) = mpsc::channel(self.options.concurrency);
         let mut workers = JoinSet::new();
-        for _ in 0..self.options.concurrency {
-            workers.spawn(work_through(work.queue.clone(), asker.clone(), finished.clone()));
+        for worker in 0..self.options.concurrency {
+            workers.spawn(work_through(worker, work.queue.clone(), asker.clone(), finished.clone()));
         }
         drop(finished);
-        let writer = Writer::new(self, work, fence, earlier, task.totals.clone());
+        let at_once = planned.plan.at_once.then_some(self.options.strategies.replace_rows_max);
+        let writer = Writer::new(self, work, fence, earlier, task.totals.clone()).at_once(at_once);
         let (end, totals) = writer.run(receive).await;
         task.totals = totals;
         workers.shutdown().await;
@@ -308,10 +320,17 @@ fn conclude(task: &mut Task, end: Result<WorkEnd>) -> Result<Option<Error>> {
     Ok(error)
 }
 
+/// The groups of a plan that are worked on one after the other, with the number of slices up to the end of each.
+fn progress_groups(plan: &Plan) -> Vec<(String, u64)> {
+    let in_turn = plan.partitions() == 1;
+    let groups = plan.groups.iter().filter(|_| in_turn);
+    groups.map(|group| (group.label.clone(), group.slices.end as u64)).collect()
+}
+
 /// What a worker does: slice after slice until none is left or nobody listens.
-async fn work_through(queue: Arc<Queue>, asker: Arc<Asker>, finished: mpsc::Sender<Ended>) {
+async fn work_through(worker: usize, queue: Arc<Queue>, asker: Arc<Asker>, finished: mpsc::Sender<Ended>) {
     while !asker.stop.asked()
-        && let Some(slice) = queue.take()
+        && let Some(slice) = queue.take(worker)
     {
         let ended = asker.fetch(slice).await;
         if finished.send(ended).await.is_err() {
@@ -322,11 +341,4 @@ async fn work_through(queue: Arc<Queue>, asker: Arc<Asker>, finished: mpsc::Send
         let error = Error::new(ErrorKind::Interrupted, "stopped");
         let _ = finished.send(Ended::Aborted { error, totals: Totals::default() }).await;
     }
-}
-
-/// A request in the planner's words.
-fn wanted(request: &Request) -> Result<Wanted> {
-    let day = |text: &Option<String>| text.as_deref().map(Day::parse).transpose();
-    let (from, to) = (day(&request.from)?, day(&request.to)?);
-    Ok(Wanted { securities: request.securities.clone(), from, to, force: request.force })
 }

@@ -2,7 +2,7 @@
 //! worker is gone.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use futures::StreamExt;
 use futures::future::join_all;
@@ -39,7 +39,7 @@ impl Engine {
             async move {
                 match self.submit(&dataset, request).await {
                     Ok(task) => self.pursue(task, false, slots, stop, watch).await,
-                    Err(error) => Synced { dataset, task: None, error: Some(error) },
+                    Err(error) => Synced::failed(dataset, error),
                 }
             }
         });
@@ -91,13 +91,23 @@ impl Engine {
     async fn pursue(&self, task: Task, watched: bool, slots: &Semaphore, stop: &Stop, watch: Watch<'_>) -> Synced {
         let (dataset, id) = (task.dataset, task.id);
         let (watcher, receiver) = Watcher::new(&dataset, id);
+        let watcher = watcher.remembering();
         watch(&dataset, receiver);
+        let started = Moment::now();
         let end = self.pursue_to_end(id, watched, slots, stop, &watcher).await;
         watcher.tell(|progress| progress.phase = Phase::Finished);
-        match end {
-            Ok(task) => Synced { dataset, task: Some(task), error: None },
-            Err(error) => Synced { dataset, task: self.task(id).await.ok(), error: Some(error) },
+        let mut synced = match end {
+            Ok(task) => Synced::of(task),
+            Err(error) => Synced { task: self.task(id).await.ok(), ..Synced::failed(dataset.clone(), error) },
+        };
+        // The process that ran it tells its days; one that waited has nothing of its own to tell.
+        if !watcher.asked().is_empty() {
+            match self.days_of_run(&dataset, &task.request, &watcher, started).await {
+                Ok(days) => synced.days = days,
+                Err(error) => synced.error = synced.error.or(Some(error)),
+            }
         }
+        synced
     }
 
     async fn pursue_to_end(

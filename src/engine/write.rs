@@ -54,6 +54,8 @@ pub struct Writer<'a> {
     failed_in_a_row: u32,
     writing: Option<JoinHandle<Result<(Receipt, Totals)>>>,
     end: Option<WorkEnd>,
+    /// Everything is held back, up to so many rows, and written in one commit once all of it is there.
+    at_once: Option<u64>,
 }
 
 impl<'a> Writer<'a> {
@@ -70,11 +72,20 @@ impl<'a> Writer<'a> {
             failed_in_a_row: 0,
             writing: None,
             end: None,
+            at_once: None,
         }
+    }
+
+    pub fn at_once(self, rows_max: Option<u64>) -> Writer<'a> {
+        Writer { at_once: rows_max, ..self }
     }
 
     /// Commits until every worker is gone, and says how the work ended and what the task's totals are now.
     pub async fn run(mut self, mut finished: Receiver<Ended>) -> (WorkEnd, Totals) {
+        if let Some(rows_max) = self.at_once {
+            self.hold_back(&mut finished, rows_max).await;
+            return (self.end.unwrap_or(WorkEnd::Done), self.totals);
+        }
         while let Some(ended) = finished.recv().await {
             self.take(ended);
             let full_at = tokio::time::Instant::now() + Duration::from_millis(self.engine.options.commit_linger_ms);
@@ -91,6 +102,26 @@ impl<'a> Writer<'a> {
         (self.end.unwrap_or(WorkEnd::Done), self.totals)
     }
 
+    /// Gathers every slice before anything is written. One that failed leaves the table as it was.
+    async fn hold_back(&mut self, finished: &mut Receiver<Ended>, rows_max: u64) {
+        while let Some(ended) = finished.recv().await {
+            self.take(ended);
+            if self.group.row_count as u64 > rows_max {
+                let message = format!("more than {rows_max} rows cannot be replaced in one step");
+                let hint = "keep the table by another strategy, or raise sync.replace_rows_max";
+                self.stop_work(WorkEnd::Aborted(Error::invalid(message).hint(hint)));
+                self.group.rows.clear();
+            }
+        }
+        if self.end.is_some() || !self.group.failures.is_empty() {
+            self.group.totals.slices_done = 0;
+            self.group.rows.clear();
+        }
+        self.write_group().await;
+        self.wait_for_writing().await;
+        self.record_rest().await;
+    }
+
     fn is_full(&self) -> bool {
         let options = &self.engine.options;
         self.group.rows.len() >= options.commit_slices || self.group.row_count >= options.commit_rows
@@ -100,12 +131,14 @@ impl<'a> Writer<'a> {
         match ended {
             Ended::Answered { change, totals } => {
                 self.failed_in_a_row = 0;
+                self.asker.watcher.ended(&change.area, false, &totals);
                 self.group.totals.add(&totals);
                 self.group.totals.slices_done += 1;
                 self.group.row_count += change.batch.num_rows();
                 self.group.rows.push(*change);
             }
             Ended::Failed { slice, error, attempts, totals } => {
+                self.asker.watcher.ended(&slice.area, true, &totals);
                 self.group.totals.add(&totals);
                 self.group.totals.slices_failed += 1;
                 self.group.failures.push(self.failure(&slice, &error, attempts));

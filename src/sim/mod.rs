@@ -1,6 +1,5 @@
 //! A synthetic A-share market, computed from a seed, and scripted faults: what the demo and the tests sync from.
 
-mod answer;
 mod bars;
 mod core;
 mod dice;

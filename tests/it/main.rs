@@ -18,5 +18,7 @@ mod store_sqlite;
 mod store_suite;
 mod tasks;
 mod tidy;
+mod times;
+mod times_real;
 mod tushare;
 mod world;

@@ -144,7 +144,7 @@ pub async fn texts(store: &dyn Store, query: &Query) -> Result<Vec<String>> {
     Ok(rows)
 }
 
-fn row_text(batch: &RecordBatch, row: usize) -> String {
+pub fn row_text(batch: &RecordBatch, row: usize) -> String {
     use arrow_array::Array;
     use arrow_array::cast::AsArray;
     use arrow_array::types::*;

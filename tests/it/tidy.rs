@@ -17,7 +17,7 @@ const ORDER: &[&[&str]] = &[
     &["catalog"],
     &["plan", "check", "dialect"],
     &["source", "store"],
-    &["engine"],
+    &["engine", "read"],
     &["mirror"],
     &["sim"],
     &["cli"],
