@@ -1,5 +1,6 @@
 //! What commands work with, put together from the configuration: catalogue, store, sources, engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,15 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
+        self.sqlite_at(&self.options().store.path, create, false).await
+    }
+
+    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
+    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
+            unfinished,
             cache_mb: options.cache_mb,
             busy_timeout_ms: options.busy_timeout_ms,
             synchronous: match options.synchronous {
@@ -70,7 +77,7 @@ impl Context {
             shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
+        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
         store.prepare(self.catalog.datasets()).await?;
         Ok(Arc::new(store))
     }

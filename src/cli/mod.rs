@@ -12,6 +12,7 @@ pub mod failures;
 pub mod import;
 pub mod init;
 pub mod list;
+pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
@@ -92,6 +93,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Print rows
     Show(show::Args),
+    /// Copy a store with its ledger into another, and prove that both are equal
+    Migrate(migrate::Args),
     /// Take rows from CSV or Parquet files
     Import(import::Args),
     /// Write rows to a file
@@ -132,6 +135,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Status(args) => status::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
+        Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Import(args) => import::run(&context, args).await,
         Command::Export(args) => show::export(&context, args).await,
         Command::Quarantine(args) => quarantine::run(&context, args).await,

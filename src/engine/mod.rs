@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod gate;
 pub mod knowledge;
 pub mod lease;
+pub mod migrate;
 pub mod places;
 pub mod poll;
 pub mod progress;

@@ -9,10 +9,14 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use crate::model::copy::Piece;
 use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Query, Receipt, Result, RowConflict, Task};
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// A whole store, piece by piece.
+pub type PieceStream = BoxStream<'static, Result<Piece>>;
 
 /// Anything that answers queries with rows: a store, or the simulated market.
 #[async_trait]
@@ -57,6 +61,10 @@ pub trait Store: Scan {
     async fn conflicts(&self, dataset: Option<&str>, all: bool, limit: usize) -> Result<Vec<RowConflict>>;
 
     async fn conflict(&self, id: i64) -> Result<Option<RowConflict>>;
+
+    /// Everything that the store holds as of one moment, in pieces of a bounded number of rows: ledger tables, rows and
+    /// revisions with their numbers. `NotFound` when a stored table is not among the prepared datasets.
+    async fn export(&self) -> Result<PieceStream>;
 
     /// Whether several processes may run tasks on this store at the same time. Then tasks are leased, and every call
     /// takes a place in the store; else one process runs tasks and counts its calls itself.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::claims::{self, securities_text};
 use super::conflicts;
+use super::copy;
 use super::fault::Step;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
@@ -140,6 +141,9 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
+                Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
+                Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
+                Change::CopyEnds => copy::end(self.connection)?,
                 Change::Event { kind, dataset, data } => {
                     let task = self.commit.fence.map(|fence| fence.task);
                     self.event(*kind, dataset.as_deref(), task, data)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::copy;
 use super::fault::{Fault, Step};
 use super::migrate::migrate;
 use crate::model::{Error, Instant, Result};
@@ -26,6 +27,8 @@ pub struct SqliteOptions {
     pub scan_batch_rows: usize,
     /// Several processes of this machine run tasks at the same time.
     pub shared: bool,
+    /// Open a store into which a copy has not been finished, too.
+    pub unfinished: bool,
 }
 
 /// What a commit survives.
@@ -47,6 +50,7 @@ impl Default for SqliteOptions {
             wal_autocheckpoint: 4_096,
             scan_batch_rows: 8_192,
             shared: false,
+            unfinished: false,
         }
     }
 }
@@ -86,6 +90,9 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions, now: Instant) ->
             return Err(Error::storage("the disk of the store does not support a write-ahead log").into());
         }
         migrate(&mut connection, now)?;
+        if !options.unfinished {
+            copy::check_whole(&connection)?;
+        }
         Ok(connection)
     };
     open().map_err(|fault| fault.explain(path, "opening the store"))
