@@ -74,7 +74,8 @@ pub async fn pass(gate: &Arc<Gate>, sharing: Option<&Sharing>, now: Instant) -> 
 #[derive(Clone)]
 pub struct Sharing {
     pub places: Arc<Places>,
-    pub fence: Fence,
+    /// The task in whose name they are taken; `None` for calls that belong to none.
+    pub fence: Option<Fence>,
     pub source: String,
     pub api: String,
 }
@@ -109,8 +110,8 @@ impl Sharing {
 }
 
 impl Engine {
-    /// The places of a task's calls; `None` where this process is the only one.
-    pub(super) fn sharing(&self, fence: Fence, source: &str, api: &str) -> Option<Sharing> {
+    /// The places of calls, for a task or for nobody's; `None` where this process is the only one.
+    pub(super) fn sharing(&self, fence: Option<Fence>, source: &str, api: &str) -> Option<Sharing> {
         let sharing = || Sharing { places: self.places.clone(), fence, source: source.into(), api: api.into() };
         self.store.shares_tasks().then(sharing)
     }
@@ -137,7 +138,7 @@ impl Places {
             per_day: limits.per_day,
             held_until: now.plus_seconds(i64::from(self.call_seconds_max)),
         };
-        let receipt = self.commit(now, Some(sharing.fence), Some(ask)).await?;
+        let receipt = self.commit(now, sharing.fence, Some(ask)).await?;
         receipt.places.first().copied().ok_or_else(|| Error::bug("asking for a place gave no answer"))
     }
 

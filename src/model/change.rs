@@ -11,6 +11,7 @@ use super::conflict::Take;
 use super::copy::Piece;
 use super::dataset::Dataset;
 use super::event::EventType;
+use super::health::Health;
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -84,6 +85,9 @@ pub enum Change {
         day: super::day::Day,
         calls: u64,
     },
+    /// What happened to the calls of a source within an hour: added to what is recorded of that hour. Hours older than
+    /// `HEALTH_HOURS` before it are forgotten.
+    SourceHealth(Health),
     /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
     /// removed. Until the copy ends, nobody else opens the store.
     CopyBegins {

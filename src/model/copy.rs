@@ -163,6 +163,20 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("resolution", Text),
             ],
         },
+        LedgerTable {
+            name: "_source_health",
+            key: 2,
+            columns: &[
+                ("source", Text),
+                ("hour", Instant),
+                ("calls", Int),
+                ("failed", Int),
+                ("wrong", Int),
+                ("network_ms", Int),
+                ("last_error", Text),
+                ("last_error_at", Instant),
+            ],
+        },
     ]
 };
 

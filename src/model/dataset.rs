@@ -356,6 +356,9 @@ pub struct Served {
     /// How well the values agree with those of the first source.
     #[serde(default)]
     pub agrees: Agreement,
+    /// The source's words -> the column's, where they differ; other words cannot be read. Empty: they are the same.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
 }
 
 /// What is proven about a column of another source. Failover writes proven columns only.

@@ -1,11 +1,15 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
 mod licences;
+mod migrate;
 mod mirror;
 mod postgres_server;
 mod program;
@@ -16,6 +20,8 @@ mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
 mod times;

@@ -257,7 +257,7 @@ fn member(world: &World, clock: &Clock, dataset: &str, per_call: u32) -> Sharing
         store.commit(Commit { at, fence: None, changes: vec![take] }).await.unwrap().tasks[0]
     });
     let places = Arc::new(Places::new(store, clock.clone(), per_call));
-    Sharing { places, fence, source: "tushare".into(), api: "daily".into() }
+    Sharing { places, fence: Some(fence), source: "tushare".into(), api: "daily".into() }
 }
 
 #[test]
@@ -308,8 +308,9 @@ fn the_calls_of_a_day_are_counted_over_all_processes_and_a_lost_task_gets_none()
     let limits = Limits { per_minute: None, per_day: Some(5) };
     let members: Vec<Sharing> = TABLES.iter().map(|table| member(&world, &clock, table, 60)).collect();
     world.runtime.block_on(async {
-        let stale = Fence { fence: members[0].fence.fence - 1, ..members[0].fence };
-        let lost = Sharing { fence: stale, ..members[0].clone() };
+        let own = members[0].fence.unwrap();
+        let stale = Fence { fence: own.fence - 1, ..own };
+        let lost = Sharing { fence: Some(stale), ..members[0].clone() };
         assert_eq!(lost.take(limits).await.err().unwrap().kind(), ErrorKind::Conflict);
         for call in 0..5 {
             assert!(members[call % 3].take(limits).await.unwrap().is_some());

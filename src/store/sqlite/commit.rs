@@ -10,6 +10,7 @@ use super::claims::{self, securities_text};
 use super::conflicts;
 use super::copy;
 use super::fault::Step;
+use super::health;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::rows::{self, Work};
@@ -141,6 +142,7 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
+                Change::SourceHealth(health) => health::add(self.connection, health)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,

@@ -10,6 +10,7 @@ mod conflicts;
 mod connection;
 mod copy;
 mod fault;
+mod health;
 mod migrate;
 mod places;
 mod prepare;
@@ -39,7 +40,8 @@ use self::table::Table;
 use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, RowConflict, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Health, Query, Receipt, Result,
+    RowConflict, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -183,6 +185,10 @@ impl Store for SqliteStore {
     async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>> {
         let source = source.to_owned();
         self.read("reading the quotas", move |connection| tasks::quota_used(connection, &source, day)).await
+    }
+
+    async fn health(&self) -> Result<Vec<Health>> {
+        self.read("reading the health of the sources", health::all).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {
