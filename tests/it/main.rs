@@ -4,6 +4,7 @@ mod baostock;
 mod catalogue;
 mod compare;
 mod config;
+mod dialects;
 mod failover;
 mod faults;
 mod files;
