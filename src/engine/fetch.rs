@@ -50,8 +50,6 @@ pub struct Asker {
     /// A better source exists, and is asked for the same rows after so many hours.
     pub better_after_hours: Option<i32>,
     pub wrong: WrongUnits,
-    /// Columns that are not proven equal are wanted too: the rows are compared, not stored.
-    pub unproven: bool,
     /// The cut of this source for each cut of the source that made the plan.
     pub cuts: Vec<Option<usize>>,
     /// Calls that no commit has recorded yet.
@@ -152,8 +150,7 @@ impl Asker {
             let mut offset = 0;
             loop {
                 pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
-                let (dataset, unproven) = (self.dataset.clone(), self.unproven);
-                let call = Call { dataset, slice: slice.clone(), facet, offset, unproven };
+                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
                 let page = self.ask(&call, totals).await?;
                 let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
                 offset += rows;

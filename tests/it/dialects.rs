@@ -18,8 +18,8 @@ use tidegate::sim::{
 use tidegate::source::Source;
 use tidegate::source::baostock::{BaostockOptions, BaostockSource};
 use tidegate::source::tushare::{TushareOptions, TushareSource};
-use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tidegate::store::Store;
+use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 
 /// An evening on which everything in the market has been published.
 const EVENING: &str = "2024-02-29T23:30:00+08:00";
