@@ -8,6 +8,7 @@ use arrow_array::{RecordBatch, new_null_array};
 
 use super::breaker::Heard;
 use super::gate::{Gate, Limits};
+use super::places::{self, Sharing};
 use super::progress::Watcher;
 use super::retry::{Decision, RetryPolicy, Tried, decide};
 use super::stop::Stop;
@@ -40,6 +41,8 @@ pub struct Asker {
     pub strategy: Strategy,
     pub knowledge: Arc<Knowledge>,
     pub gate: Arc<Gate>,
+    /// The places of calls that other processes count, too.
+    pub sharing: Option<Sharing>,
     pub policy: RetryPolicy,
     pub pages_max: u32,
     pub clock: Clock,
@@ -206,15 +209,15 @@ impl Asker {
 
     async fn ask_once(&self, call: &Call, totals: &mut Totals) -> Result<Page> {
         let permit = tokio::select! {
-            permit = self.gate.pass(self.clock.now()) => permit?,
+            permit = places::pass(&self.gate, self.sharing.as_ref(), self.clock.now()) => permit?,
             () = self.stop.wait() => return Err(interrupted()),
         };
         totals.quota_wait_ms += permit.waited.as_millis() as u64;
         totals.calls += 1;
-        self.calls_unrecorded.fetch_add(1, Ordering::Relaxed);
+        self.calls_unrecorded.fetch_add(u64::from(!permit.counted), Ordering::Relaxed);
         let asked = Moment::now();
         let page = tokio::select! {
-            page = self.source.fetch(call) => page,
+            page = self.call(call) => page,
             () = self.stop.wait() => return Err(interrupted()),
         };
         drop(permit);
@@ -228,6 +231,13 @@ impl Asker {
             Err(_) => totals.network_ms += asked.elapsed().as_millis() as u64,
         }
         page
+    }
+
+    async fn call(&self, call: &Call) -> Result<Page> {
+        match &self.sharing {
+            Some(sharing) => sharing.in_time(self.source.fetch(call)).await,
+            None => self.source.fetch(call).await,
+        }
     }
 
     fn count_error(&self, error: &Error, tried: &mut Tried, totals: &mut Totals) {

@@ -46,6 +46,7 @@ impl Engine {
         let most = asker.offer.concurrency.map_or(usize::MAX, |most| most.max(1) as usize);
         let reading = futures::stream::iter(planned.plan.slices).map(read).buffered(self.options.concurrency.min(most));
         let batches: Result<Vec<Vec<RecordBatch>>> = reading.try_collect().await;
+        self.places.settle().await?;
         let calls = asker.calls_unrecorded.swap(0, Ordering::Relaxed);
         if calls > 0 {
             let (source, api) = (source.to_string(), asker.offer.api.clone());

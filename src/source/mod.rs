@@ -1,7 +1,9 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod akshare;
 pub mod baostock;
 pub mod file;
+mod http;
 pub mod tushare;
 
 use std::sync::Arc;
