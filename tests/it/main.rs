@@ -7,6 +7,7 @@ mod baostock;
 mod catalogue;
 mod compare;
 mod config;
+mod dialects;
 mod failover;
 mod faults;
 mod files;
