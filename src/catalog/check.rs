@@ -6,7 +6,7 @@ use std::sync::Arc;
 use croner::parser::{CronParser, Seconds, Year};
 
 use crate::model::dataset::{Cut, Derived, Points, Publish, Shape, Tushare, Universe, WireForm};
-use crate::model::{Column, ColumnType, Dataset};
+use crate::model::{Column, ColumnType, Database, Dataset, TableStrategy};
 
 /// The rules that `policy.checks` may name.
 pub const RULES: [&str; 11] = [
@@ -57,6 +57,9 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
         found.cuts(&tushare.cuts);
         found.parameters(tushare);
         found.limits(tushare);
+    }
+    if let Some(database) = &dataset.database {
+        found.database(database);
     }
     for column in &dataset.columns {
         found.column(column);
@@ -275,6 +278,39 @@ impl<'a> Problems<'a> {
         let rising = tushare.tiers.is_sorted_by(|a, b| a.points < b.points);
         let above = tushare.tiers.iter().all(|tier| tier.points > tushare.points);
         self.unless(rising && above, || "tushare.tiers must rise in points, above tushare.points".into());
+    }
+
+    /// A table of a database: what is read, and what it is compared by.
+    fn database(&mut self, database: &Database) {
+        let dataset = self.dataset;
+        self.unless(!database.connection.trim().is_empty(), || "database.connection is empty".into());
+        self.unless(database.table.is_some() != database.query.is_some(), || {
+            "database needs either `table` or `query`".into()
+        });
+        let about_nobody = dataset.universe == Universe::Market && dataset.security.is_none();
+        let shaped = matches!(dataset.shape, Shape::Whole | Shape::Sparse);
+        self.unless(about_nobody && shaped, || {
+            "a table of a database is of universe `market` and of shape `whole` or `sparse`, without `security`".into()
+        });
+        for column in database.columns.keys() {
+            self.existing("database.columns", column);
+        }
+        for name in &dataset.key {
+            let Some(column) = dataset.column(name) else { continue };
+            self.unless(!column.nullable, || format!("key column {name:?} of a database's table cannot be nullable"));
+            let compared = column.kind != ColumnType::Decimal || column.digits <= 15;
+            self.unless(compared, || format!("key column {name:?} of a database's table has more than 15 digits"));
+        }
+        let derived = dataset.columns.iter().any(|column| column.derived.is_some());
+        self.unless(!derived, || "a table of a database has no derived columns".into());
+        let by_watermark = database.strategy == TableStrategy::Watermark;
+        self.unless(by_watermark == database.watermark.is_some(), || {
+            "database.watermark names the column of strategy `watermark`, and only of that".into()
+        });
+        if let Some(column) = database.watermark.as_ref().and_then(|name| self.existing("database.watermark", name)) {
+            let grows = column.kind != ColumnType::Float && (column.kind != ColumnType::Decimal || column.digits <= 15);
+            self.unless(grows, || format!("database.watermark {:?} cannot be compared exactly", column.name));
+        }
     }
 
     fn column(&mut self, column: &Column) {

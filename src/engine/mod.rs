@@ -8,13 +8,16 @@
 
 pub mod fetch;
 pub mod gate;
+pub mod hash;
 pub mod knowledge;
 pub mod progress;
 pub mod retry;
 pub mod run;
 pub mod stop;
+pub mod table;
 pub mod task;
 pub mod together;
+pub mod watermark;
 pub mod write;
 
 use std::sync::{Arc, Mutex};
@@ -55,6 +58,8 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// How tables of databases are compared.
+    pub tables: table::TableOptions,
 }
 
 impl Default for Options {
@@ -74,6 +79,7 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            tables: table::TableOptions::default(),
         }
     }
 }

@@ -74,6 +74,9 @@ impl Engine {
     /// What a sync of `request` would do now, from the first source that is not in `set_aside`.
     pub async fn plan(&self, dataset: &str, request: &Request, set_aside: &[String]) -> Result<Planned> {
         let dataset = self.catalog.get(dataset)?;
+        if dataset.database.is_some() {
+            return self.plan_table(dataset, request).await;
+        }
         let offers = self.offers(dataset, request.source.as_deref())?;
         let usable = offers.into_iter().find(|(source, _)| !set_aside.iter().any(|name| name == source.name()));
         let (source, offer) = usable.ok_or_else(|| {
@@ -99,7 +102,11 @@ impl Engine {
         let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
         let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
         let mut task = self.task(id).await?;
-        let end = self.run_sources(&mut task, fence, stop, watcher).await;
+        let is_table = self.catalog.get(&task.dataset)?.database.is_some();
+        let end = match is_table {
+            true => self.run_table(&mut task, fence, stop, watcher).await,
+            false => self.run_sources(&mut task, fence, stop, watcher).await,
+        };
         self.finish(task, fence, end, watcher).await
     }
 
@@ -183,7 +190,7 @@ impl Engine {
     }
 
     /// Writes down what this run is going to do. Figures of earlier runs of the task stay in.
-    async fn begin(&self, task: &mut Task, fence: Fence, slices: &[Slice], watcher: &Watcher) -> Result<()> {
+    pub(super) async fn begin(&self, task: &mut Task, fence: Fence, slices: &[Slice], watcher: &Watcher) -> Result<()> {
         task.fence = fence.fence;
         task.totals.slices_failed = 0;
         task.totals.slices_planned = task.totals.slices_done + slices.len() as u64;

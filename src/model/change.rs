@@ -9,6 +9,7 @@ use super::claim::Evidence;
 use super::clock::Instant;
 use super::dataset::Dataset;
 use super::event::EventType;
+use super::keys::KeyRange;
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -123,10 +124,13 @@ pub struct RowsChange {
     pub quarantined: Vec<Quarantined>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// The area becomes exactly these rows; stored rows that are not among them are withdrawn.
     Replace,
+    /// As `Replace` for the rows of the area whose keys lie in the range; every row of the batch does. All other rows
+    /// of the area stay as they are.
+    ReplaceKeys(KeyRange),
     /// As `Replace`, but null never erases a value and nothing is withdrawn.
     Merge,
     /// New rows are added and differing ones updated; nothing is withdrawn.

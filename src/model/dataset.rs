@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::database::Database;
 use super::day::Day;
 
 /// One table of the catalogue. See `docs/guide/catalogue.md` for the file format.
@@ -48,6 +49,9 @@ pub struct Dataset {
     /// How AKShare serves it (through AKTools or the pages underneath); empty when it does not.
     #[serde(default)]
     pub akshare: Vec<Service>,
+    /// Which table of a database holds it; absent when none does.
+    #[serde(default)]
+    pub database: Option<Database>,
     pub columns: Vec<Column>,
 }
 

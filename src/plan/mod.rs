@@ -3,6 +3,7 @@
 mod audit;
 mod expect;
 mod judge;
+pub mod ranges;
 mod schedule;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod database;
 pub mod file;
+pub mod tables;
 pub mod tushare;
 
 use std::sync::Arc;
@@ -55,4 +57,9 @@ pub trait Source: Send + Sync {
 
     /// Asks the cheapest question there is, to see whether the door opens.
     async fn probe(&self) -> Result<()>;
+
+    /// What it answers as a source of whole tables with a key; `None` when it is no database.
+    fn tables(&self) -> Option<&dyn tables::Tables> {
+        None
+    }
 }

@@ -73,7 +73,7 @@ impl Asked {
         RowsChange {
             area: Area::new(self.security.map_or(Securities::All, Securities::one), span),
             batch: quote_batch(&self.rows),
-            write: self.write,
+            write: self.write.clone(),
             rank: self.rank,
             source: Arc::from(self.source.as_str()),
             claim: template.claim.filter(|_| self.claimed),
@@ -196,7 +196,7 @@ impl Random {
         let from = 1 + self.below(DAYS as u64) as i8;
         let to = (from + self.below(3) as i8).min(DAYS);
         let security = (self.below(2) == 0).then(|| CODES[self.below(4) as usize]);
-        let write = [Write::Replace, Write::Replace, Write::Merge, Write::Upsert][self.below(4) as usize];
+        let write = [Write::Replace, Write::Replace, Write::Merge, Write::Upsert][self.below(4) as usize].clone();
         let rank = [1, 1, 2, 3][self.below(4) as usize];
         let claimed = self.below(4) > 0;
         let mut asked = Asked { security, from, to, rows: vec![], write, rank, claimed, source: format!("s{number}") };

@@ -13,7 +13,7 @@ use super::ranks::Ranks;
 use super::table::Table;
 use super::withdraw::Withdrawal;
 use crate::model::change::Write;
-use crate::model::{Area, Counts, Day, Error, Quarantined, RowsChange, Securities};
+use crate::model::{Area, Counts, Day, Error, KeyRange, Keys, Quarantined, RowsChange, Securities};
 
 /// A change with what the commit adds to it.
 pub(super) struct Work<'a> {
@@ -186,14 +186,33 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             let error = Error::invalid(format!("too many rows for one commit of {}", self.table.name()));
             return Err(error.hint("commit fewer rows at a time").into());
         }
-        let replaces = change.write == Write::Replace;
-        let stored = if replaces { Some(self.table.rows_stored(self.connection, &change.area)?) } else { None };
+        let stored = match &change.write {
+            Write::Replace => Some(self.table.rows_stored(self.connection, &change.area)?),
+            Write::ReplaceKeys(range) => {
+                self.check_keys(change, range)?;
+                Some(self.table.rows_replaced(self.connection, change)?)
+            }
+            Write::Merge | Write::Upsert => None,
+        };
         let empty = match stored {
             Some(stored) => stored == 0,
             None => !self.table.holds_rows(self.connection, &change.area)?,
         };
         let plain = empty && all_inside && self.table.key_names_area(&change.area);
         self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false });
+        Ok(())
+    }
+
+    /// A row outside of the range that it replaces would be withdrawn by whoever replaces the next one.
+    fn check_keys(&self, change: &RowsChange, range: &KeyRange) -> Step<()> {
+        let keys = Keys::of(&self.table.dataset, &change.batch);
+        for row in 0..change.batch.num_rows() {
+            if !range.contains(&keys.get(row)?) {
+                return Err(
+                    Error::bug(format!("a row of {} lies outside of the replaced {range}", self.table.name())).into()
+                );
+            }
+        }
         Ok(())
     }
 
@@ -391,7 +410,7 @@ fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step
     supersede(&mut statements.supersede, table, part, row)?;
     let statement = match part.work.change.write {
         Write::Merge => &mut statements.fill,
-        Write::Replace | Write::Upsert => &mut statements.update,
+        Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => &mut statements.update,
     };
     bind_row(statement, part, row)?;
     statement.raw_execute()?;
