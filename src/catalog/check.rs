@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use croner::parser::{CronParser, Seconds, Year};
 
-use crate::model::dataset::{Cut, Derived, Points, Publish, Shape, Tushare, Universe, WireForm};
-use crate::model::{Column, ColumnType, Database, Dataset, TableStrategy};
+use crate::model::dataset::{Conflict, Cut, Derived, FieldRule, Points, Publish, Shape, Tushare, Universe, WireForm};
+use crate::model::{Column, ColumnType, Database, Dataset, Strategy};
 
 /// The rules that `policy.checks` may name.
 pub const RULES: [&str; 11] = [
@@ -26,6 +26,8 @@ pub const RULES: [&str; 11] = [
 /// Retries with exponential backoff: more than this never ends.
 const RETRIES_MAX: u32 = 20;
 const BATCH_MAX: u32 = 1_000_000;
+/// Points asked again in every run: more than this is a sync by force.
+const LOOK_BACK_MAX: u32 = 400;
 const SCALE_MAX: i8 = 18;
 const DIGITS_MAX: u8 = 38;
 
@@ -191,6 +193,10 @@ impl<'a> Problems<'a> {
         if !polls && policy.schedule != "event_driven" {
             self.cron(&policy.schedule);
         }
+        self.fields();
+        let sized = policy.batch_size != Some(0) && policy.partitions.is_none_or(|count| (1..=64).contains(&count));
+        self.unless(sized, || "policy.batch_size must be 1 or more, policy.partitions between 1 and 64".into());
+        self.unless(policy.look_back <= LOOK_BACK_MAX, || format!("policy.look_back must be at most {LOOK_BACK_MAX}"));
         for rule in &policy.checks {
             self.unless(RULES.contains(&rule.as_str()), || {
                 format!("policy.checks names {rule:?}, which is no rule; the rules are {}", RULES.join(", "))
@@ -201,6 +207,21 @@ impl<'a> Problems<'a> {
         }
         let keyed = policy.cache_invalidate.iter().all(|key| !key.trim().is_empty());
         self.unless(keyed, || "policy.cache_invalidate has an empty key".into());
+    }
+
+    /// Rules of single columns when rows are merged.
+    fn fields(&mut self) {
+        let dataset = self.dataset;
+        let merges = dataset.policy.conflict == Conflict::Merge;
+        self.unless(merges || dataset.policy.fields.is_empty(), || {
+            "policy.fields belongs to conflict `merge` only".into()
+        });
+        for (name, rule) in &dataset.policy.fields {
+            let Some(column) = self.existing("policy.fields", name) else { continue };
+            self.unless(!dataset.key.contains(name), || format!("policy.fields names {name:?}, which is in the key"));
+            let ordered = !matches!(rule, FieldRule::Max | FieldRule::Min) || column.kind != ColumnType::Text;
+            self.unless(ordered, || format!("policy.fields.{name}: only numbers and dates have a {}", rule.name()));
+        }
     }
 
     fn cron(&mut self, schedule: &str) {
@@ -303,9 +324,15 @@ impl<'a> Problems<'a> {
         }
         let derived = dataset.columns.iter().any(|column| column.derived.is_some());
         self.unless(!derived, || "a table of a database has no derived columns".into());
-        let by_watermark = database.strategy == TableStrategy::Watermark;
-        self.unless(by_watermark == database.watermark.is_some(), || {
-            "database.watermark names the column of strategy `watermark`, and only of that".into()
+        let strategy = dataset.policy.strategy;
+        self.unless(matches!(strategy, Strategy::Watermark | Strategy::Hash), || {
+            "policy.strategy of a table of a database is `watermark` or `hash`".into()
+        });
+        self.unless(strategy != Strategy::Watermark || database.watermark.is_some(), || {
+            "database.watermark is missing: strategy `watermark` needs a column that grows".into()
+        });
+        self.unless(dataset.policy.conflict == Conflict::Replace, || {
+            "policy.conflict of a table of a database is `replace`: the table is the truth".into()
         });
         if let Some(column) = database.watermark.as_ref().and_then(|name| self.existing("database.watermark", name)) {
             let grows = column.kind != ColumnType::Float && (column.kind != ColumnType::Decimal || column.digits <= 15);

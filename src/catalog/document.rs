@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 
 use super::Catalog;
-use crate::model::dataset::{Cut, Mode, Points, Shape, Tushare, Universe, WireForm};
-use crate::model::{Column, ColumnType, Dataset};
+use crate::model::dataset::{Conflict, Cut, Mode, Points, Shape, Tushare, Universe, WireForm};
+use crate::model::{Column, ColumnType, Dataset, Strategy};
 
 /// The text of `docs/reference/datasets.md`.
 pub fn markdown(catalog: &Catalog) -> String {
@@ -133,15 +133,31 @@ fn policy(dataset: &Dataset) -> String {
         (cron, None) => format!("`{cron}`"),
     };
     let conflict = match policy.conflict {
-        crate::model::dataset::Conflict::Replace => "a new row replaces the old",
-        crate::model::dataset::Conflict::Merge => "a missing value never erases a present one",
+        Conflict::Replace => "a new row replaces the old",
+        Conflict::Merge if policy.fields.is_empty() => "a missing value never erases a present one",
+        Conflict::Merge => "rows are merged by rules",
+        Conflict::FirstWriteWins => "the row that was stored first stays",
+        Conflict::LastWriteWins => "the row that was fetched last counts",
+        Conflict::Manual => "a row that differs waits for a person",
+    };
+    let fields = policy.fields.iter().map(|(name, rule)| format!("`{name}`: {}", rule.name())).collect::<Vec<_>>();
+    let fields = if fields.is_empty() { String::new() } else { format!(" ({})", fields.join(", ")) };
+    let strategy = match policy.strategy {
+        Strategy::FewestCalls => String::new(),
+        strategy => format!(" by strategy `{strategy}` ({})", strategy.about()),
+    };
+    let look_back = match policy.look_back {
+        0 => String::new(),
+        points => format!(", the last {points} points again"),
     };
     let (batch, retries) = (policy.batch, policy.retries);
     let cache = match policy.cache_invalidate.is_empty() {
         true => String::new(),
         false => format!("; makes stale {}", quoted(policy.cache_invalidate.iter())),
     };
-    format!("{mode}, {schedule}; {batch} rows a batch, {retries} retries; {conflict}{cache}")
+    format!(
+        "{mode}{strategy}, {schedule}{look_back}; {batch} rows a batch, {retries} retries; {conflict}{fields}{cache}"
+    )
 }
 
 fn source(out: &mut String, tushare: &Tushare) -> fmt::Result {

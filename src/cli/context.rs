@@ -35,7 +35,9 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let served = |dataset: &&Arc<Dataset>| dataset.tushare.is_some() && !skip.contains(&dataset.name);
+        let served = |dataset: &&Arc<Dataset>| {
+            (dataset.tushare.is_some() || dataset.database.is_some()) && !skip.contains(&dataset.name)
+        };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
@@ -43,6 +45,7 @@ impl Context {
     pub fn check_source(&self, name: Option<&str>) -> Result<()> {
         match name {
             None | Some("tushare") => Ok(()),
+            Some(other) if super::databases::sources(self)?.iter().any(|source| source.name() == other) => Ok(()),
             Some(other) => {
                 let error = Error::not_found(format!("there is no source {other:?}"));
                 Err(error.hint("`tidegate sources` lists them"))
@@ -75,9 +78,10 @@ impl Context {
 
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
+        let mut sources = super::databases::sources(self)?;
         let options = &self.options().sources.tushare;
         if !options.enabled {
-            return Ok(Vec::new());
+            return Ok(sources);
         }
         let source = TushareSource::new(
             TushareOptions {
@@ -94,7 +98,8 @@ impl Context {
             },
             self.clock.clone(),
         )?;
-        Ok(vec![Arc::new(source)])
+        sources.push(Arc::new(source));
+        Ok(sources)
     }
 
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
@@ -119,6 +124,11 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            tables: engine::table::TableOptions {
+                leaf_rows: self.options().sources.database.leaf_rows,
+                fan_out: self.options().sources.database.fan_out,
+                run_rows_max: self.options().sources.database.run_rows_max,
+            },
         }
     }
 

@@ -4,18 +4,33 @@ use serde_json::json;
 
 use super::context::{Context, print};
 use super::list::List;
-use crate::model::{Dataset, Result};
+use crate::model::{Dataset, Result, Strategy};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate datasets
-  tidegate datasets daily")]
+  tidegate datasets daily
+  tidegate datasets --from-table erp.sales.contracts > catalog/contracts.toml
+  tidegate datasets --strategies")]
 pub struct Args {
     /// One table, with its columns
     dataset: Option<String>,
+    /// A catalogue file for a table of a configured database, as the database declares it
+    #[arg(long, value_name = "CONNECTION.TABLE", conflicts_with = "dataset")]
+    from_table: Option<String>,
+    /// The ways in which a table can be kept
+    #[arg(long, conflicts_with = "dataset")]
+    strategies: bool,
 }
 
-pub fn run(context: &Context, args: Args) -> Result<u8> {
+pub async fn run(context: &Context, args: Args) -> Result<u8> {
+    if let Some(named) = &args.from_table {
+        print(&super::databases::catalogue_file(context, named).await?)?;
+        return Ok(0);
+    }
+    if args.strategies {
+        return strategies(context);
+    }
     if let Some(name) = args.dataset {
         let dataset = context.catalog.get(&name)?;
         if context.json {
@@ -44,6 +59,28 @@ pub fn run(context: &Context, args: Args) -> Result<u8> {
             cuts,
             dataset.policy.schedule.clone(),
         ]);
+    }
+    print(&list.render())?;
+    Ok(0)
+}
+
+fn strategies(context: &Context) -> Result<u8> {
+    let kept_by = |strategy: Strategy| {
+        let kept = context.catalog.datasets().iter().filter(move |dataset| dataset.policy.strategy == strategy);
+        kept.map(|dataset| dataset.name.clone()).collect::<Vec<_>>()
+    };
+    if context.json {
+        let one = |strategy: Strategy| json!({ "name": strategy.name(), "about": strategy.about(), "datasets": kept_by(strategy) });
+        context.print_json(&Strategy::ALL.map(one).into_iter().collect())?;
+        return Ok(0);
+    }
+    let mut list = List::new(["strategy", "what it does", "tables"]);
+    for strategy in Strategy::ALL {
+        let tables = match strategy {
+            Strategy::FewestCalls => "all others".to_string(),
+            _ => kept_by(strategy).join(", "),
+        };
+        list.push([strategy.name().to_string(), strategy.about().to_string(), tables]);
     }
     print(&list.render())?;
     Ok(0)

@@ -6,7 +6,7 @@ use super::context::{Context, print};
 use super::list::List;
 use super::sync;
 use crate::engine::Engine;
-use crate::model::{Error, Failure, Result, Span, task::Request};
+use crate::model::{Error, Failure, How, Result, Span, task::Request};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +116,7 @@ fn request_for(failure: &Failure) -> (String, Request) {
         to: bound(span.to),
         force: false,
         source: Some(failure.source.clone()),
+        how: How::default(),
     };
     (failure.dataset.clone(), request)
 }

@@ -2,7 +2,9 @@
 
 pub mod audit;
 pub mod configuration;
+mod conflicts;
 pub mod context;
+mod databases;
 pub mod datasets;
 pub mod demo;
 pub mod export;
@@ -92,6 +94,8 @@ pub enum Command {
     Export(show::ExportArgs),
     /// List rows that a rule refused, with the reason
     Quarantine(quarantine::Args),
+    /// List rows that differ from the stored ones and wait for a decision, or decide
+    Conflicts(conflicts::Args),
     /// The sources, whether their doors open, and what is left of their quotas
     Sources(sources::Args),
     /// The catalogue: every table, or one in full
@@ -122,8 +126,9 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Import(args) => import::run(&context, args).await,
         Command::Export(args) => show::export(&context, args).await,
         Command::Quarantine(args) => quarantine::run(&context, args).await,
+        Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
-        Command::Datasets(args) => datasets::run(&context, args),
+        Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

@@ -68,7 +68,10 @@ async fn look_at(context: &Context, source: &dyn Source, store: Option<&dyn Stor
         None => Vec::new(),
     };
     let options = &context.options().sources.tushare;
-    let about = format!("{}, {} points", options.url, options.points);
+    let about = match source.tables() {
+        Some(_) => "a database".to_owned(),
+        None => format!("{}, {} points", options.url, options.points),
+    };
     let (available, detail) = match offline {
         true => (None, about),
         false => match source.probe().await {

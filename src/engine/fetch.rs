@@ -11,9 +11,8 @@ use super::progress::Watcher;
 use super::retry::{Decision, RetryPolicy, Tried, decide};
 use super::stop::Stop;
 use crate::check::{self, Checked};
-use crate::model::dataset::Conflict;
 use crate::model::{
-    Clock, Dataset, Error, ErrorKind, Evidence, Instant, Quarantined, Result, RowsChange, Slice, Totals, change::Write,
+    Clock, Dataset, Error, ErrorKind, Evidence, Instant, Quarantined, Result, RowsChange, Slice, Strategy, Totals,
 };
 use crate::plan::{self, Knowledge};
 use crate::source::{Call, Offer, Page, Source};
@@ -36,6 +35,8 @@ pub struct Asker {
     pub source: Arc<dyn Source>,
     pub offer: Offer,
     pub dataset: Arc<Dataset>,
+    /// How the dataset is kept in this run.
+    pub strategy: Strategy,
     pub knowledge: Arc<Knowledge>,
     pub gate: Arc<Gate>,
     pub policy: RetryPolicy,
@@ -208,16 +209,12 @@ impl Asker {
         totals.rows_duplicate += duplicates;
         totals.slices_partial += u64::from(claim.evidence == Evidence::Partial);
         totals.check_ms += started.elapsed().as_millis() as u64;
-        let write = match self.dataset.policy.conflict {
-            Conflict::Replace => Write::Replace,
-            Conflict::Merge => Write::Merge,
-        };
         Ok(RowsChange {
             dataset: self.dataset.clone(),
             area: slice.area.clone(),
             batch,
             lacks: self.dataset.positions(&self.offer.lacks),
-            write,
+            write: self.dataset.write_by(self.strategy),
             source: self.source.name().into(),
             rank: self.source.rank(),
             fetched_at: now,

@@ -6,6 +6,7 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod conflicts;
 pub mod fetch;
 pub mod gate;
 pub mod hash;

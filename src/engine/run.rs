@@ -225,6 +225,7 @@ impl Engine {
             source,
             offer,
             dataset,
+            strategy: planned.plan.strategy,
             knowledge: planned.knowledge.clone(),
             gate,
             policy,

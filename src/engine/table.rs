@@ -16,7 +16,7 @@ use crate::check;
 use crate::model::change::Write;
 use crate::model::{
     Area, Change, Commit, Dataset, Digest, Error, ErrorKind, EventType, Fence, KeyRange, Result, RowsChange,
-    Securities, Slice, TableStrategy, Task, Totals, task::Request,
+    Securities, Slice, Strategy, Task, Totals, task::Request,
 };
 use crate::plan::{self, Knowledge, Plan, ranges};
 use crate::source::tables::{TablePage, Tables};
@@ -54,9 +54,9 @@ impl Engine {
         let (source, offer, knowledge) = self.table_source(dataset, request).await?;
         let tables = tables(&source)?;
         tables.check(dataset).await?;
-        let plan = match strategy(dataset)? {
-            TableStrategy::Watermark if !request.force => self.plan_watermark(tables, dataset, &offer).await?,
-            _ => self.plan_hash(tables, dataset, &offer).await?,
+        let plan = match ways(dataset, request)?.hash {
+            true => self.plan_hash(tables, dataset, &offer).await?,
+            false => self.plan_watermark(tables, dataset, &offer).await?,
         };
         Ok(Planned { source, offer, knowledge, plan })
     }
@@ -117,6 +117,7 @@ impl Engine {
         watcher.tell(|progress| progress.phase = Phase::Planning);
         let dataset = self.catalog.get(&task.dataset)?.clone();
         let (source, offer, knowledge) = self.table_source(&dataset, &task.request).await?;
+        let ways = ways(&dataset, &task.request)?;
         self.begin(task, fence, &[], watcher).await?;
         let mut run = TableRun {
             engine: self,
@@ -134,7 +135,7 @@ impl Engine {
             rows_read: 0,
             random: Random::seeded(self.clock.now().0 as u64),
         };
-        let end = match run.whole(task.request.force).await {
+        let end = match run.whole(&ways).await {
             Ok(()) => WorkEnd::Done,
             Err(end) => run.record_rest(end).await,
         };
@@ -143,9 +144,26 @@ impl Engine {
     }
 }
 
-fn strategy(dataset: &Dataset) -> Result<TableStrategy> {
-    let database = dataset.database.as_ref();
-    database.map(|database| database.strategy).ok_or_else(|| Error::bug(format!("{} has no table", dataset.name)))
+/// By watermark, by hash, or by one after the other.
+struct Ways {
+    watermark: bool,
+    hash: bool,
+}
+
+/// `--strategy` over `policy.strategy`; `--force` compares everything.
+fn ways(dataset: &Dataset, request: &Request) -> Result<Ways> {
+    let strategy = request.how.strategy.unwrap_or(dataset.policy.strategy);
+    let marked = dataset.database.as_ref().is_some_and(|database| database.watermark.is_some());
+    match strategy {
+        Strategy::Watermark if marked => Ok(Ways { watermark: true, hash: request.force }),
+        // A comparison must not leave a watermark behind that passes over rows which were committed meanwhile.
+        Strategy::Hash => Ok(Ways { watermark: marked, hash: true }),
+        _ => {
+            let message = format!("{} cannot be kept by {strategy}", dataset.name);
+            Err(Error::invalid(message)
+                .hint("a table of a database is kept by `watermark` (with database.watermark) or `hash`"))
+        }
+    }
 }
 
 /// A plan of one slice: the whole table.
@@ -180,15 +198,14 @@ pub(super) struct TableRun<'a> {
 }
 
 impl TableRun<'_> {
-    async fn whole(&mut self, force: bool) -> Result<(), WorkEnd> {
+    async fn whole(&mut self, ways: &Ways) -> Result<(), WorkEnd> {
         let (tables, dataset) = (self.tables, self.dataset);
         self.ask(|| tables.check(dataset)).await?;
-        let by_watermark = strategy(dataset).map_err(WorkEnd::Aborted)? == TableStrategy::Watermark;
-        if by_watermark {
+        if ways.watermark {
             self.by_watermark().await?;
         }
-        if !by_watermark || force {
-            let before = if by_watermark { Some(self.watermark_start().await?) } else { None };
+        if ways.hash {
+            let before = if ways.watermark { Some(self.watermark_start().await?) } else { None };
             self.by_hash().await?;
             // Rows that were committed late while ranges were compared lie before the newest watermark by now.
             if let Some(before) = before {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::progress::{Progress, Watcher};
 use super::stop::Stop;
 use super::{Engine, knowledge};
-use crate::model::{Error, ErrorKind, Result, Securities, Task, task::Request};
+use crate::model::{Error, ErrorKind, How, Result, Securities, Task, task::Request};
 
 /// How the sync of one dataset went.
 #[derive(Debug)]
@@ -36,7 +36,9 @@ impl Engine {
     pub async fn with_prerequisites(&self, wanted: Vec<(String, Request)>) -> Result<Vec<(String, Request)>> {
         let source = wanted.first().and_then(|(_, request)| request.source.clone());
         let (mut first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
-        if !rest.is_empty() {
+        let of_market =
+            |(name, _): &(String, Request)| self.catalog.get(name).is_ok_and(|dataset| dataset.database.is_none());
+        if rest.iter().any(of_market) {
             let stale = self.prerequisites(source.as_deref()).await?;
             let asked: Vec<String> = first.iter().map(|(dataset, _)| dataset.clone()).collect();
             first.extend(stale.into_iter().filter(|(dataset, _)| !asked.contains(dataset)));
@@ -97,6 +99,6 @@ fn is_prerequisite((dataset, _): &(String, Request)) -> bool {
 impl Request {
     /// All securities over all time, as far as it is due and not claimed.
     pub fn everything() -> Request {
-        Request { securities: Securities::All, from: None, to: None, force: false, source: None }
+        Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
     }
 }

@@ -209,6 +209,7 @@ impl<'a> Writer<'a> {
             self.totals.rows_unchanged += counts.unchanged;
             self.totals.rows_withdrawn += counts.withdrawn;
             self.totals.rows_quarantined += counts.quarantined;
+            self.totals.rows_conflicting += counts.conflicting;
         }
         let (_, quota_left) = self.asker.gate.usage();
         let totals = self.totals.clone();

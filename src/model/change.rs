@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use super::area::Area;
 use super::claim::Evidence;
 use super::clock::Instant;
+use super::conflict::Take;
 use super::dataset::Dataset;
 use super::event::EventType;
 use super::keys::KeyRange;
@@ -29,6 +30,7 @@ pub struct Fence {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a commit has few changes, and they are moved once")]
 pub enum Change {
     Rows(RowsChange),
     /// Creates (id 0) or rewrites a task. Creating one while the dataset has an open task is a conflict that names it.
@@ -68,6 +70,12 @@ pub enum Change {
     ResolveFailure {
         id: i64,
         resolution: String,
+    },
+    /// A person decides a conflict; when the offered row is taken, the same commit carries it as `Rows`. One that is
+    /// resolved already stays as it is; an unknown number is `NotFound`.
+    ResolveConflict {
+        id: i64,
+        take: Take,
     },
     /// Calls made, by source, API and Beijing day: added to what is recorded.
     QuotaUsed {
@@ -131,10 +139,22 @@ pub enum Write {
     /// As `Replace` for the rows of the area whose keys lie in the range; every row of the batch does. All other rows
     /// of the area stay as they are.
     ReplaceKeys(KeyRange),
-    /// As `Replace`, but null never erases a value and nothing is withdrawn.
+    /// As `Replace`, but null never erases a value and nothing is withdrawn. A column under `policy.fields` of the
+    /// dataset follows its rule instead, whatever the rank of the source: keep_first keeps a stored value, keep_last
+    /// takes the new one even when it is null, max and min take the greater and the smaller of two values.
     Merge,
     /// New rows are added and differing ones updated; nothing is withdrawn.
     Upsert,
+    /// New rows are added, stored ones stay as they are, whoever sent them; nothing is withdrawn.
+    FirstWins,
+    /// New rows are added. A stored row gives way, whatever the rank of its source, unless it was fetched later than
+    /// `fetched_at`. Nothing is withdrawn.
+    LastWins,
+    /// New rows are added. A row that differs from the stored one in a column that its source has is kept as a
+    /// `RowConflict` beside it and counted as conflicting, unless a person has taken the stored row against the same
+    /// offer of the same source before (then it is unchanged). A row that agrees settles an open conflict of its source
+    /// as `Agreed`. Nothing is withdrawn.
+    Manual,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,4 +196,6 @@ pub struct Counts {
     pub unchanged: u64,
     pub withdrawn: u64,
     pub quarantined: u64,
+    /// Rows that are kept beside the stored ones until a person decides.
+    pub conflicting: u64,
 }

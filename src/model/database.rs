@@ -21,8 +21,7 @@ pub struct Database {
     /// Column of the dataset -> column of the table, where the names differ.
     #[serde(default)]
     pub columns: BTreeMap<String, String>,
-    pub strategy: TableStrategy,
-    /// The column of the dataset that grows whenever a row is inserted or updated.
+    /// The column of the dataset that grows whenever a row is inserted or updated: strategy `watermark`.
     #[serde(default)]
     pub watermark: Option<String>,
     /// How far back of the last watermark rows are read again: transactions commit later than they take their time.
@@ -32,25 +31,6 @@ pub struct Database {
 
 fn a_minute() -> u32 {
     60
-}
-
-/// How changes are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TableStrategy {
-    /// By a column that grows with every insert and update. Deletes are found by a full comparison only (`--force`).
-    Watermark,
-    /// By comparing hashes of key ranges: inserts, updates and deletes, without a time column.
-    Hash,
-}
-
-impl TableStrategy {
-    pub fn name(self) -> &'static str {
-        match self {
-            TableStrategy::Watermark => "watermark",
-            TableStrategy::Hash => "hash",
-        }
-    }
 }
 
 impl Database {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+use super::change::Write;
 use super::database::Database;
 use super::day::Day;
+use super::strategy::Strategy;
 
 /// One table of the catalogue. See `docs/guide/catalogue.md` for the file format.
 #[derive(Clone, Debug, Deserialize)]
@@ -144,6 +146,22 @@ impl Publish {
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     pub mode: Mode,
+    /// How it is kept unless a command says otherwise.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Points of time before the target that are asked for again even when their claims are final.
+    #[serde(default)]
+    pub look_back: u32,
+    /// Securities in one batch of `by_security`; `None`: `sync.batch_size`.
+    #[serde(default)]
+    pub batch_size: Option<u32>,
+    /// Partitions of `partitions`; `None`: `sync.partitions`.
+    #[serde(default)]
+    pub partitions: Option<u32>,
+    /// Days after which `statements` asks again for a security without the target report; `None`:
+    /// `sync.statements_missing_days`.
+    #[serde(default)]
+    pub missing_days: Option<u32>,
     /// A five-field cron expression in Asia/Shanghai, `event_driven` or `continuous`.
     pub schedule: String,
     /// Seconds between polls of a `continuous` dataset.
@@ -154,6 +172,9 @@ pub struct Policy {
     /// Attempts after the first before a slice becomes a failure.
     pub retries: u32,
     pub conflict: Conflict,
+    /// Rules of single columns (`merge` only); other columns prefer what is present.
+    #[serde(default)]
+    pub fields: BTreeMap<String, FieldRule>,
     /// Cache keys that a change makes stale.
     #[serde(default)]
     pub cache_invalidate: Vec<String>,
@@ -177,8 +198,44 @@ pub enum Mode {
 pub enum Conflict {
     /// The new row counts; the old one becomes a revision.
     Replace,
-    /// As `replace`, but a missing value never erases a present one, and absence withdraws nothing.
+    /// As `replace`, but a missing value never erases a present one, and absence withdraws nothing. Columns under
+    /// `policy.fields` follow their own rule.
+    #[serde(alias = "merge_fields")]
     Merge,
+    /// The row that was stored first stays as it is, whoever offers another. Absence withdraws nothing.
+    FirstWriteWins,
+    /// The row that was fetched last counts, whoever sent it. Absence withdraws nothing.
+    LastWriteWins,
+    /// The stored row stays, the other one is kept beside it until a person decides. Absence withdraws nothing.
+    Manual,
+}
+
+/// Which value of a column stays when two rows are merged. Key columns have no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldRule {
+    /// The value that was stored first; a missing one is filled.
+    KeepFirst,
+    /// The value that came last, even a missing one.
+    KeepLast,
+    /// The greater one; a missing value loses. Numbers and dates.
+    Max,
+    /// The smaller one; a missing value loses. Numbers and dates.
+    Min,
+    /// The value that came last, unless it is missing: what columns without a rule do.
+    PreferNonNull,
+}
+
+impl FieldRule {
+    pub fn name(self) -> &'static str {
+        match self {
+            FieldRule::KeepFirst => "keep_first",
+            FieldRule::KeepLast => "keep_last",
+            FieldRule::Max => "max",
+            FieldRule::Min => "min",
+            FieldRule::PreferNonNull => "prefer_non_null",
+        }
+    }
 }
 
 /// How Tushare serves the dataset.
@@ -446,6 +503,19 @@ pub fn unit_shift(from: &str, to: &str) -> Option<i8> {
 }
 
 impl Dataset {
+    /// How an answer is written when the dataset is kept by `strategy`: `policy.conflict` decides between two rows of
+    /// one key, the strategy whether what is absent goes.
+    pub fn write_by(&self, strategy: Strategy) -> Write {
+        match (self.policy.conflict, strategy) {
+            (Conflict::Replace, Strategy::Merge) => Write::Upsert,
+            (Conflict::Replace, _) => Write::Replace,
+            (Conflict::Merge, _) => Write::Merge,
+            (Conflict::FirstWriteWins, _) => Write::FirstWins,
+            (Conflict::LastWriteWins, _) => Write::LastWins,
+            (Conflict::Manual, _) => Write::Manual,
+        }
+    }
+
     /// The schema of every batch of this dataset: all columns, in catalogue order.
     pub fn schema(&self) -> SchemaRef {
         let fields = self.columns.iter().map(|column| {

@@ -9,6 +9,9 @@ pub enum EventType {
     SliceCommitted,
     /// Rows were kept apart because a rule refused them.
     RowsQuarantined,
+    /// Rows differ from the stored ones and wait for a person.
+    RowsConflicting,
+    ConflictResolved,
     SliceFailed,
     FailureResolved,
     TaskCreated,
@@ -21,9 +24,11 @@ pub enum EventType {
 }
 
 impl EventType {
-    pub const ALL: [EventType; 10] = [
+    pub const ALL: [EventType; 12] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
+        EventType::RowsConflicting,
+        EventType::ConflictResolved,
         EventType::SliceFailed,
         EventType::FailureResolved,
         EventType::TaskCreated,
@@ -38,6 +43,8 @@ impl EventType {
         match self {
             EventType::SliceCommitted => "slice.committed",
             EventType::RowsQuarantined => "rows.quarantined",
+            EventType::RowsConflicting => "rows.conflicting",
+            EventType::ConflictResolved => "conflict.resolved",
             EventType::SliceFailed => "slice.failed",
             EventType::FailureResolved => "failure.resolved",
             EventType::TaskCreated => "task.created",

@@ -6,6 +6,7 @@ use super::area::{Area, Securities};
 use super::change::Lease;
 use super::clock::Instant;
 use super::error::{Error, Result};
+use super::strategy::How;
 
 pub type TaskId = i64;
 
@@ -83,6 +84,9 @@ pub struct Request {
     pub force: bool,
     /// Only this source.
     pub source: Option<String>,
+    /// Which strategy, and with which parameters.
+    #[serde(default)]
+    pub how: How,
 }
 
 /// One request to sync a dataset, its state and its progress.
@@ -163,6 +167,8 @@ pub struct Totals {
     /// Stored rows that the source no longer has.
     pub rows_withdrawn: u64,
     pub rows_quarantined: u64,
+    /// Rows that wait beside the stored ones for a person's decision.
+    pub rows_conflicting: u64,
     pub bytes: u64,
     pub quota_wait_ms: u64,
     pub network_ms: u64,
@@ -173,7 +179,7 @@ pub struct Totals {
 
 impl Totals {
     /// Every figure with its name, in the order in which people read them.
-    pub fn figures(&self) -> [(&'static str, u64); 21] {
+    pub fn figures(&self) -> [(&'static str, u64); 22] {
         [
             ("slices_planned", self.slices_planned),
             ("slices_done", self.slices_done),
@@ -190,6 +196,7 @@ impl Totals {
             ("rows_unchanged", self.rows_unchanged),
             ("rows_withdrawn", self.rows_withdrawn),
             ("rows_quarantined", self.rows_quarantined),
+            ("rows_conflicting", self.rows_conflicting),
             ("bytes", self.bytes),
             ("quota_wait_ms", self.quota_wait_ms),
             ("network_ms", self.network_ms),
@@ -199,7 +206,7 @@ impl Totals {
         ]
     }
 
-    fn figures_mut(&mut self) -> [&mut u64; 21] {
+    fn figures_mut(&mut self) -> [&mut u64; 22] {
         [
             &mut self.slices_planned,
             &mut self.slices_done,
@@ -216,6 +223,7 @@ impl Totals {
             &mut self.rows_unchanged,
             &mut self.rows_withdrawn,
             &mut self.rows_quarantined,
+            &mut self.rows_conflicting,
             &mut self.bytes,
             &mut self.quota_wait_ms,
             &mut self.network_ms,
@@ -238,7 +246,7 @@ impl Totals {
     /// What does not add up, in words; empty when the run is green.
     pub fn disagreements(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let accounted = self.rows_written() + self.rows_quarantined + self.rows_duplicate;
+        let accounted = self.rows_written() + self.rows_quarantined + self.rows_conflicting + self.rows_duplicate;
         if self.rows_answered != accounted {
             found.push(format!("{} rows answered, {accounted} accounted for", self.rows_answered));
         }
@@ -256,6 +264,9 @@ impl Totals {
         }
         if self.rows_quarantined > 0 {
             found.push(format!("{} rows quarantined", self.rows_quarantined));
+        }
+        if self.rows_conflicting > 0 {
+            found.push(format!("{} rows in conflict wait for a decision", self.rows_conflicting));
         }
         found
     }

@@ -19,7 +19,9 @@ pub use judge::judge;
 pub use schedule::Schedule;
 
 use crate::model::dataset::{Points, Universe};
-use crate::model::{Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, TradingCalendar};
+use crate::model::{
+    Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
+};
 use expect::Members;
 use timeline::Timeline;
 use ways::{Cost, Open, Way};
@@ -60,6 +62,8 @@ pub struct Input<'a> {
 /// What a sync will do.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
+    /// How the dataset is kept.
+    pub strategy: Strategy,
     /// In the order of fetching: oldest first.
     pub slices: Vec<Slice>,
     pub calls: u64,

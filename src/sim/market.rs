@@ -105,6 +105,7 @@ impl Market {
     }
 }
 
+/// The market as of an instant is what it would have answered then.
 #[async_trait]
 impl Scan for Market {
     async fn scan(&self, query: &Query) -> Result<BatchStream> {
@@ -137,7 +138,8 @@ impl Answer {
         for part in &order {
             super::answer::position(&dataset, &part.column)?;
         }
-        let scope = Scope::of(&core, &dataset, query, core.now())?;
+        let now = query.as_of.map_or(core.now(), |as_of| as_of.min(core.now()));
+        let scope = Scope::of(&core, &dataset, query, now)?;
         let parts = parts(&core, scope, order.first());
         let (skip, left) = (query.offset, query.limit.unwrap_or(u64::MAX));
         Ok(Answer { core, dataset, query: query.clone(), order, positions, parts, rest: None, skip, left })

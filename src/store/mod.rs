@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Query, Receipt, Result, Task};
+use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Query, Receipt, Result, RowConflict, Task};
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -52,6 +52,11 @@ pub trait Store: Scan {
 
     /// Rows kept apart, newest first, at most `limit`: dataset, what is wrong, when.
     async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>>;
+
+    /// Rows that wait beside stored ones, newest offer first, at most `limit`; resolved ones too if `all`.
+    async fn conflicts(&self, dataset: Option<&str>, all: bool, limit: usize) -> Result<Vec<RowConflict>>;
+
+    async fn conflict(&self, id: i64) -> Result<Option<RowConflict>>;
 
     /// The right to run tasks on this store, held until it is dropped or the process ends. One process has it at a
     /// time, because its quota gates must count every call; `Conflict` names the holder.

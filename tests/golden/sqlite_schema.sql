@@ -27,7 +27,7 @@ CREATE TABLE _commit (
     unchanged integer not null default 0,
     withdrawn integer not null default 0,
     quarantined integer not null default 0
-);
+, conflicting integer not null default 0);
 CREATE INDEX _commit_by_dataset on _commit (dataset);
 CREATE INDEX _commit_by_rank on _commit (dataset, rank);
 CREATE TABLE _claim (
@@ -115,6 +115,21 @@ CREATE TABLE _place (
     free_at integer not null
 );
 CREATE INDEX _place_by_time on _place (source, api, free_at);
+CREATE TABLE _conflict (
+    id integer primary key autoincrement,
+    dataset text not null,
+    key text not null,
+    source text not null,
+    rank integer not null,
+    seq integer not null,
+    at text not null,
+    stored text not null,
+    offered text not null,
+    resolved_at text,
+    resolution text check (resolution in ('stored', 'offered', 'agreed'))
+);
+CREATE UNIQUE INDEX _conflict_open on _conflict (dataset, key, source) where resolved_at is null;
+CREATE INDEX _conflict_by_key on _conflict (dataset, key);
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

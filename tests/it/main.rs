@@ -10,6 +10,8 @@ mod mirror;
 mod postgres_server;
 mod program;
 mod sim;
+mod store_as_of;
+mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;

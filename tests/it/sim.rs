@@ -324,6 +324,10 @@ fn a_day_appears_at_its_time_of_publication() {
         let market = Market::new(MarketOptions { clock, ..options(1) });
         let rows = market.truth(dataset, &Area::day(friday)).unwrap().num_rows();
         assert_eq!(rows > 0, rows_expected, "{dataset} at minute {minutes}");
+        let later = MarketOptions { clock: Clock::fixed(Instant::at(friday, 47 * 60)), ..options(1) };
+        let as_of = Some(Instant::at(friday, minutes));
+        let then = Query { as_of, ..Query::area(market.catalog().get(dataset).unwrap(), &Area::day(friday)) };
+        assert_eq!(Market::new(later).collect(&then).unwrap().num_rows(), rows, "{dataset} as of minute {minutes}");
         assert!(market.truth(dataset, &Area::day(day("20240627"))).unwrap().num_rows() > 0, "{dataset}");
     }
 }

@@ -105,7 +105,11 @@ impl Model {
             self.rows.insert(key, Row { values: new, rank: asked.rank, earlier: Vec::new() });
             return 0;
         };
-        let guarded = row.guarded(asked.rank);
+        if asked.write == Write::FirstWins {
+            return 2;
+        }
+        // Everything is fetched at the same time, so the last fetch is the last write.
+        let guarded = row.guarded(asked.rank).filter(|_| asked.write != Write::LastWins);
         let mut values = new;
         for index in 0..2 {
             let fills = asked.write == Write::Merge || guarded.is_some();
@@ -196,7 +200,16 @@ impl Random {
         let from = 1 + self.below(DAYS as u64) as i8;
         let to = (from + self.below(3) as i8).min(DAYS);
         let security = (self.below(2) == 0).then(|| CODES[self.below(4) as usize]);
-        let write = [Write::Replace, Write::Replace, Write::Merge, Write::Upsert][self.below(4) as usize].clone();
+        let writes = [
+            Write::Replace,
+            Write::Replace,
+            Write::Replace,
+            Write::Merge,
+            Write::Upsert,
+            Write::FirstWins,
+            Write::LastWins,
+        ];
+        let write = writes[self.below(writes.len() as u64) as usize].clone();
         let rank = [1, 1, 2, 3][self.below(4) as usize];
         let claimed = self.below(4) > 0;
         let mut asked = Asked { security, from, to, rows: vec![], write, rank, claimed, source: format!("s{number}") };

@@ -11,6 +11,8 @@ use tidegate::model::task::Request;
 use tidegate::model::*;
 use tidegate::store::Store;
 
+pub use crate::store_conflicts::*;
+
 /// A fresh, empty store and what must outlive it.
 pub struct Fresh {
     pub store: Arc<dyn Store>,
@@ -166,7 +168,7 @@ pub async fn all_quotes(store: &dyn Store) -> Vec<String> {
     texts(store, &Query::all("quotes")).await.unwrap()
 }
 
-fn counts(counts: Counts) -> [u64; 5] {
+pub fn counts(counts: Counts) -> [u64; 5] {
     [counts.inserted, counts.updated, counts.unchanged, counts.withdrawn, counts.quarantined]
 }
 
@@ -181,6 +183,12 @@ macro_rules! store_suite {
             a_range_of_keys_is_replaced_and_every_other_key_stays,
             merging_never_erases_and_never_withdraws,
             a_worse_source_fills_gaps_and_overwrites_nothing,
+            merging_follows_the_rule_of_each_column,
+            the_first_write_wins_where_the_rule_says_so,
+            the_last_fetch_wins_where_the_rule_says_so,
+            a_row_that_differs_waits_beside_the_stored_one_until_a_person_decides,
+            the_offered_row_can_be_taken,
+            a_source_that_agrees_again_settles_its_conflict,
             a_row_whose_day_moves_is_counted_where_it_is,
             a_new_claim_cuts_what_it_overlaps,
             a_claim_of_the_market_replaces_those_of_securities_inside,
@@ -200,7 +208,13 @@ macro_rules! store_suite {
             tables_are_widened_and_other_differences_refused,
             the_summary_counts_without_looking_at_rows,
             random_changes_end_as_in_a_plain_model,
+            what_was_believed_is_read_as_of_then,
         );
+
+        #[test]
+        fn a_store_read_as_of_any_past_instant_equals_a_copy_taken_then() {
+            $crate::store_as_of::random_histories(|| $fresh());
+        }
     };
     (@each $fresh:path: $($law:ident,)*) => {
         $(
@@ -400,7 +414,7 @@ pub async fn a_claim_of_the_market_replaces_those_of_securities_inside(store: &d
 }
 
 fn request() -> Request {
-    Request { securities: Securities::All, from: None, to: None, force: false, source: None }
+    Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
 }
 
 async fn take(store: &dyn Store, task: TaskId) -> Result<Fence> {
@@ -819,4 +833,8 @@ pub async fn the_summary_counts_without_looking_at_rows(store: &dyn Store) {
 
 pub async fn random_changes_end_as_in_a_plain_model(store: &dyn Store) {
     crate::store_model::random_changes(store, 7, 150).await;
+}
+
+pub async fn what_was_believed_is_read_as_of_then(store: &dyn Store) {
+    crate::store_as_of::what_was_believed_is_read_as_of_then(store).await;
 }

@@ -61,9 +61,9 @@ pub fn catalogue_file(connection: &str, table: &str, columns: &[Declared]) -> Re
         "name = \"{name}\"\ntitle = \"{last}\"\ntitle_zh = \"{last}\"\nabout = \"Kept in step with {table} of {connection}.\"\n\n\
          key = [{}]\nuniverse = \"market\"\nshape = \"whole\"\n\n\
          publish.at = \"00:00\"\npublish.settle_days = 0\npublish.refresh_hours = 1\n\n\
-         policy.mode = \"incremental\"\npolicy.schedule = \"*/5 * * * *\"\npolicy.batch = 5000\npolicy.retries = 3\n\
+         policy.mode = \"incremental\"\npolicy.strategy = \"hash\"\npolicy.schedule = \"*/5 * * * *\"\npolicy.batch = 5000\npolicy.retries = 3\n\
          policy.conflict = \"replace\"\n\n\
-         [database]\nconnection = \"{connection}\"\ntable = \"{table}\"\nstrategy = \"hash\"\n",
+         [database]\nconnection = \"{connection}\"\ntable = \"{table}\"\n",
         key.join(", ")
     );
     let renamed = columns.iter().filter(|column| column_name(&column.name) != column.name);

@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Value, json};
 
 use super::claims::{self, securities_text};
+use super::conflicts;
 use super::fault::Step;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
@@ -14,8 +15,8 @@ use super::rows::{self, Work};
 use super::table::Table;
 use super::tasks;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Quarantined, Receipt, RowsChange, Task,
-    TaskState, Totals,
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Quarantined, Receipt, Resolution,
+    RowsChange, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
 
@@ -47,6 +48,7 @@ fn rows_totals(counts: Counts) -> Totals {
         rows_unchanged: counts.unchanged,
         rows_withdrawn: counts.withdrawn,
         rows_quarantined: counts.quarantined,
+        rows_conflicting: counts.conflicting,
         ..Totals::default()
     }
 }
@@ -77,7 +79,7 @@ impl<'a> Writer<'a> {
             let Change::Rows(change) = change else { continue };
             let table = self.table(&change.dataset.name)?;
             let counts = Counts { seq: self.record(change)?, ..Counts::default() };
-            let work = Work { change, counts, refused: Vec::new() };
+            let work = Work { change, counts, refused: Vec::new(), conflicting: Vec::new() };
             match by_dataset.iter_mut().find(|(known, _)| known.name() == table.name()) {
                 Some((_, works)) => works.push(work),
                 None => by_dataset.push((table, vec![work])),
@@ -85,7 +87,7 @@ impl<'a> Writer<'a> {
         }
         let mut done = Vec::new();
         for (table, mut works) in by_dataset {
-            rows::write(self.connection, table, &mut works, &mut Ranks::default())?;
+            rows::write(self.connection, table, &mut works, &mut Ranks::default(), self.commit.at)?;
             done.extend(works);
         }
         done.sort_by_key(|work| work.counts.seq);
@@ -134,6 +136,7 @@ impl<'a> Writer<'a> {
                 Change::AnswerPlace { place, free_at } => places::answer(self.connection, *place, *free_at)?,
                 Change::Failure(failure) => self.store_failure(failure)?,
                 Change::ResolveFailure { id, resolution } => self.resolve(*id, resolution)?,
+                Change::ResolveConflict { id, take } => self.resolve_conflict(*id, *take)?,
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
@@ -169,15 +172,11 @@ impl<'a> Writer<'a> {
 
     /// Counts, claim, quarantine and events of rows that have been written.
     fn settle(&mut self, work: Work) -> Step<Counts> {
-        let Work { change, mut counts, refused } = work;
+        let Work { change, mut counts, refused, conflicting } = work;
         let refused = [&change.quarantined[..], &refused].concat();
-        counts.quarantined = refused.len() as u64;
-        let sql = "update _commit set inserted = ?2, updated = ?3, unchanged = ?4, withdrawn = ?5, quarantined = ?6 \
-                   where seq = ?1";
-        let Counts { seq, inserted, updated, unchanged, withdrawn, quarantined } = counts;
-        let figures = [inserted, updated, unchanged, withdrawn, quarantined].map(|count| count as i64);
-        let [a, b, c, d, e] = figures;
-        self.connection.prepare_cached(sql)?.execute((seq, a, b, c, d, e))?;
+        (counts.quarantined, counts.conflicting) = (refused.len() as u64, conflicting.len() as u64);
+        self.record_counts(counts)?;
+        let Counts { seq, inserted, updated, unchanged, withdrawn, quarantined, .. } = counts;
         if let Some(claim) = change.claim {
             claims::store(self.connection, self.table(&change.dataset.name)?, change, claim)?;
         }
@@ -191,10 +190,48 @@ impl<'a> Writer<'a> {
         if !refused.is_empty() {
             self.quarantine(change, seq, &refused)?;
         }
+        if !conflicting.is_empty() {
+            self.keep_conflicts(change, seq, &conflicting)?;
+        }
         if let Some(id) = tasks::unresolved(self.connection, &change.dataset.name, &change.area)? {
             self.resolve(id, "fetched")?;
         }
         Ok(counts)
+    }
+
+    fn record_counts(&self, counts: Counts) -> Step<()> {
+        let sql = "update _commit set inserted = ?2, updated = ?3, unchanged = ?4, withdrawn = ?5, quarantined = ?6, \
+                   conflicting = ?7 where seq = ?1";
+        let Counts { seq, inserted, updated, unchanged, withdrawn, quarantined, conflicting } = counts;
+        let figures = [inserted, updated, unchanged, withdrawn, quarantined, conflicting].map(|count| count as i64);
+        let [a, b, c, d, e, f] = figures;
+        self.connection.prepare_cached(sql)?.execute((seq, a, b, c, d, e, f))?;
+        Ok(())
+    }
+
+    fn keep_conflicts(&mut self, change: &RowsChange, seq: i64, conflicting: &[conflicts::Offer]) -> Step<()> {
+        for offer in conflicting {
+            conflicts::keep(self.connection, change, seq, offer, self.commit.at)?;
+        }
+        let data = json!({
+            "area": change.area.to_string(), "source": &*change.source, "seq": seq, "rows": conflicting.len(),
+        });
+        let task = self.commit.fence.map(|fence| fence.task);
+        self.event(EventType::RowsConflicting, Some(&change.dataset.name), task, &data)
+    }
+
+    /// A person decides; a conflict that is over already stays as it is.
+    fn resolve_conflict(&mut self, id: i64, take: Take) -> Step<()> {
+        let Some(conflict) = conflicts::conflict(self.connection, id)? else {
+            let error = Error::not_found(format!("there is no conflict {id}"));
+            return Err(error.hint("see `tidegate conflicts`").into());
+        };
+        if conflict.resolved_at.is_some() {
+            return Ok(());
+        }
+        conflicts::resolve(self.connection, id, take, self.commit.at)?;
+        let data = json!({ "conflict": id, "resolution": Resolution::Taken(take).name() });
+        self.event(EventType::ConflictResolved, Some(&conflict.dataset), None, &data)
     }
 
     fn quarantine(&mut self, change: &RowsChange, seq: i64, refused: &[Quarantined]) -> Step<()> {

@@ -11,13 +11,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
         name: "0002_several_workers",
         sql: include_str!("../../../migrations/sqlite/0002_several_workers.sql"),
     },
+    Migration { number: 3, name: "0003_conflicts", sql: include_str!("../../../migrations/sqlite/0003_conflicts.sql") },
 ];
 
 /// `TIDE`: tells `file` and other programs whose database this is.

@@ -6,6 +6,7 @@
 mod cells;
 mod claims;
 mod commit;
+mod conflicts;
 mod connection;
 mod fault;
 mod migrate;
@@ -14,6 +15,7 @@ mod prepare;
 mod ranks;
 mod read;
 mod rows;
+mod rules;
 mod running;
 mod scan;
 mod table;
@@ -35,7 +37,7 @@ use self::fault::Step;
 use self::table::Table;
 use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, RowConflict, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -191,6 +193,16 @@ impl Store for SqliteStore {
         self.read("reading the quarantine", work).await
     }
 
+    async fn conflicts(&self, dataset: Option<&str>, all: bool, limit: usize) -> Result<Vec<RowConflict>> {
+        let dataset = dataset.map(str::to_owned);
+        let work = move |connection: &Connection| conflicts::conflicts(connection, dataset.as_deref(), all, limit);
+        self.read("reading the conflicts", work).await
+    }
+
+    async fn conflict(&self, id: i64) -> Result<Option<RowConflict>> {
+        self.read("reading a conflict", move |connection| conflicts::conflict(connection, id)).await
+    }
+
     async fn run_exclusively(&self) -> Result<Running> {
         self.blocking(|shared| running::lock(&shared.path).map(|file| Running::new(Box::new(file)))).await
     }
@@ -213,7 +225,8 @@ mod tests {
         let options = SqliteOptions { create: true, ..SqliteOptions::default() };
         let store = SqliteStore::open(&folder.path().join("market.db"), options, Clock::fixed(Instant(0))).unwrap();
         let set = |sql: &str| store.0.writer.lock().unwrap().execute_batch(sql).unwrap();
-        let request = Request { securities: Securities::All, from: None, to: None, force: false, source: None };
+        let how = crate::model::How::default();
+        let request = Request { securities: Securities::All, from: None, to: None, force: false, source: None, how };
         let note = Some("long".repeat(50_000));
         let task = |dataset: &str| {
             Change::Task(Task { note: note.clone(), ..Task::new(dataset, request.clone(), Instant(0)) })

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{CachedStatement, Connection};
 
 use super::cells::{Cell, Cells, day_from_text};
+use super::conflicts;
 use super::fault::Step;
 use super::ranks::Ranks;
+use super::rules::{Meeting, Rule, Verdict};
 use super::table::Table;
 use super::withdraw::Withdrawal;
 use crate::model::change::Write;
-use crate::model::{Area, Counts, Day, Error, KeyRange, Keys, Quarantined, RowsChange, Securities};
+use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities};
 
 /// A change with what the commit adds to it.
 pub(super) struct Work<'a> {
@@ -21,16 +23,24 @@ pub(super) struct Work<'a> {
     pub(super) counts: Counts,
     /// Rows that the store itself refused.
     pub(super) refused: Vec<Quarantined>,
+    /// Rows that wait beside the stored ones.
+    pub(super) conflicting: Vec<conflicts::Offer>,
 }
 
 /// Writes all changes of one dataset, ending as if they had been applied one after the other.
-pub(super) fn write(connection: &Connection, table: &Table, works: &mut [Work], ranks: &mut Ranks) -> Step<()> {
+pub(super) fn write(
+    connection: &Connection,
+    table: &Table,
+    works: &mut [Work],
+    ranks: &mut Ranks,
+    now: Instant,
+) -> Step<()> {
     let mut rest = works;
     while !rest.is_empty() {
         let count = together(table, rest);
-        let (now, later) = rest.split_at_mut(count);
+        let (these, later) = rest.split_at_mut(count);
         let mut days = Days::default();
-        Pass::new(connection, table, now)?.run(ranks, &mut days)?;
+        Pass::new(connection, table, these, now)?.run(ranks, &mut days)?;
         days.store(connection, table.name())?;
         rest = later;
     }
@@ -101,6 +111,8 @@ struct Part<'p, 'a> {
     stored: Option<u64>,
     /// A better source has written to this dataset.
     guarded: bool,
+    /// Rows of its source wait for a person.
+    waits: bool,
 }
 
 /// Where a row is, with its encoded key.
@@ -121,6 +133,8 @@ struct Pass<'p, 'a, 'c> {
     rows: Vec<RowRef>,
     keys: Vec<u8>,
     statements: Open<'c>,
+    /// When the commit happens.
+    now: Instant,
 }
 
 /// The statements of a pass.
@@ -145,7 +159,12 @@ struct Found {
 }
 
 impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
-    fn new(connection: &'c Connection, table: &'c Table, works: &'p mut [Work<'a>]) -> Step<Pass<'p, 'a, 'c>> {
+    fn new(
+        connection: &'c Connection,
+        table: &'c Table,
+        works: &'p mut [Work<'a>],
+        now: Instant,
+    ) -> Step<Pass<'p, 'a, 'c>> {
         let sql = &table.sql;
         let statements = Open {
             insert: connection.prepare_cached(&sql.insert)?,
@@ -154,7 +173,8 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             fill: connection.prepare_cached(&sql.fill)?,
             supersede: connection.prepare_cached(&sql.supersede)?,
         };
-        let mut pass = Pass { connection, table, parts: Vec::new(), rows: Vec::new(), keys: Vec::new(), statements };
+        let (parts, rows, keys) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pass = Pass { connection, table, parts, rows, keys, statements, now };
         for work in works {
             pass.add(work)?;
         }
@@ -192,14 +212,15 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
                 self.check_keys(change, range)?;
                 Some(self.table.rows_replaced(self.connection, change)?)
             }
-            Write::Merge | Write::Upsert => None,
+            _ => None,
         };
         let empty = match stored {
             Some(stored) => stored == 0,
             None => !self.table.holds_rows(self.connection, &change.area)?,
         };
+        let waits = change.write == Write::Manual && conflicts::any_open(self.connection, change)?;
         let plain = empty && all_inside && self.table.key_names_area(&change.area);
-        self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false });
+        self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false, waits });
         Ok(())
     }
 
@@ -271,6 +292,9 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             return insert(&mut self.statements.insert, part, at);
         };
         part.matched += u64::from(found.inside);
+        if let Some(rule) = Rule::of(part.work.change) {
+            return self.write_by_rule(row, rule, &found, ranks, days);
+        }
         let keeps_values = part.work.change.write == Write::Merge;
         if found.equal || (keeps_values && found.equal_given) {
             part.work.counts.unchanged += 1;
@@ -293,6 +317,61 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             }
         } else {
             part.work.counts.unchanged += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes a row whose key is stored as `rule` says.
+    fn write_by_rule(
+        &mut self,
+        row: RowRef,
+        rule: Rule,
+        found: &Found,
+        ranks: &mut Ranks,
+        days: &mut Days,
+    ) -> Step<()> {
+        let guard = match self.parts[row.part as usize].guarded && rule == Rule::Fields {
+            true => self.guarded_columns(row, found.seq, ranks)?,
+            false => None,
+        };
+        let part = &mut self.parts[row.part as usize];
+        let at = row.row as usize;
+        let meeting = Meeting {
+            connection: self.connection,
+            table: self.table,
+            change: part.work.change,
+            cells: &part.cells,
+            row: at,
+            guard: guard.as_deref(),
+        };
+        let verdict = meeting.decide(rule, &mut self.statements.lookup)?;
+        match verdict {
+            Verdict::Stays => {
+                if rule == Rule::Manual && part.waits {
+                    conflicts::agree(self.connection, part.work.change, &meeting.offered(), self.now)?;
+                }
+                part.work.counts.unchanged += 1;
+            }
+            Verdict::Waits { stored } => {
+                let offered = meeting.offered();
+                if conflicts::decided(self.connection, part.work.change, &offered)? {
+                    part.work.counts.unchanged += 1;
+                } else {
+                    part.work.conflicting.push(conflicts::Offer { stored, offered });
+                }
+            }
+            Verdict::Becomes(values) => {
+                update_to(&mut self.statements, self.table, part, at, &values)?;
+                part.work.counts.updated += 1;
+                let day = match self.table.time {
+                    Some(time) if values[time].is_some() => found.day,
+                    time => time.and_then(|index| part.cells[index].day(at)),
+                };
+                if day != found.day {
+                    days.add(found.day, -1);
+                    days.add(day, 1);
+                }
+            }
         }
         Ok(())
     }
@@ -410,11 +489,32 @@ fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step
     supersede(&mut statements.supersede, table, part, row)?;
     let statement = match part.work.change.write {
         Write::Merge => &mut statements.fill,
-        Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => &mut statements.update,
+        Write::Replace | Write::ReplaceKeys(_) | Write::Upsert | Write::FirstWins | Write::LastWins | Write::Manual => {
+            &mut statements.update
+        }
     };
     bind_row(statement, part, row)?;
     statement.raw_execute()?;
     Ok(true)
+}
+
+/// Keeps the old row as a revision and writes the new one with some values of the old.
+fn update_to(
+    statements: &mut Open,
+    table: &Table,
+    part: &Part,
+    row: usize,
+    values: &[Option<rusqlite::types::Value>],
+) -> Step<()> {
+    supersede(&mut statements.supersede, table, part, row)?;
+    bind_row(&mut statements.update, part, row)?;
+    for (index, value) in values.iter().enumerate().filter(|(index, _)| !table.key.contains(index)) {
+        if let Some(value) = value {
+            statements.update.raw_bind_parameter(index + 1, value)?;
+        }
+    }
+    statements.update.raw_execute()?;
+    Ok(())
 }
 
 /// Writes only what is given and not guarded. Whether that changed anything.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use super::cells::{Kind, day_from_text};
 use super::fault::Step;
-use super::table::{Condition, Table, quoted};
+use super::table::{Condition, Table, quoted, revision_name};
 use crate::model::{Day, Error, Filter, Instant, Query, Result, Span, decimal};
 
 /// A query that fits its table.
@@ -36,19 +36,10 @@ impl Plan {
             true => (0..dataset.columns.len()).collect(),
             false => query.columns.iter().map(|name| column(&table, name)).collect::<Result<Vec<_>>>()?,
         };
-        let names = columns.iter().map(|index| quoted(&dataset.columns[*index].name)).collect::<Vec<_>>();
-        let names = if names.is_empty() { "1".to_owned() } else { names.join(", ") };
         let order = order(&table, query)?;
-        let select = |walked: Option<&str>| -> Result<(String, Vec<Value>)> {
-            let mut condition = Condition::default();
-            for filter in &query.filters {
-                add_filter(&table, filter, walked, &mut condition)?;
-            }
-            let from = quoted(&dataset.name);
-            Ok((
-                format!("select {names} from {from}{} order by {order}{}", condition.clause(), page(query)),
-                condition.values,
-            ))
+        let select = |walked: Option<&str>| match query.as_of {
+            None => select_now(&table, &columns, query, &order, walked),
+            Some(as_of) => select_then(&table, &columns, query, as_of, &order, walked),
         };
         let (sql, mut values) = select(None)?;
         let walk = match (days_of_all(&table, query), &dataset.time) {
@@ -95,6 +86,66 @@ impl Plan {
     }
 }
 
+fn names(table: &Table, columns: &[usize]) -> String {
+    let names = columns.iter().map(|index| quoted(&table.dataset.columns[*index].name)).collect::<Vec<_>>();
+    if names.is_empty() { "1".to_owned() } else { names.join(", ") }
+}
+
+fn filtered(table: &Table, query: &Query, walked: Option<&str>) -> Result<Condition> {
+    let mut condition = Condition::default();
+    for filter in &query.filters {
+        add_filter(table, filter, walked, &mut condition)?;
+    }
+    Ok(condition)
+}
+
+type Sql = (String, Vec<Value>);
+
+fn select_now(table: &Table, columns: &[usize], query: &Query, order: &[Term], walked: Option<&str>) -> Result<Sql> {
+    let condition = filtered(table, query, walked)?;
+    let (names, from) = (names(table, columns), quoted(table.name()));
+    let order = order.iter().map(|term| format!("{}{}", term.compared, term.direction)).collect::<Vec<_>>().join(", ");
+    let sql = format!("select {names} from {from}{} order by {order}{}", condition.clause(), page(query));
+    Ok((sql, condition.values))
+}
+
+/// The number of the last commit up to an instant; nothing when there was none. Commits are numbered in the order in
+/// which they became true, so everything up to that number was believed, also when a clock went backwards in between.
+const LAST_COMMIT: &str = "(select seq from _commit where at <= ? order by seq desc limit 1)";
+
+/// Rows that are still believed and rows that no longer are, each read in the order of the query and merged: SQLite
+/// sorts neither where an index has that order. The columns to order by stand behind those that are asked for.
+fn select_then(
+    table: &Table,
+    columns: &[usize],
+    query: &Query,
+    as_of: Instant,
+    order: &[Term],
+    walked: Option<&str>,
+) -> Result<Sql> {
+    let mut listed = names(table, columns);
+    order.iter().for_each(|term| listed.extend([", ", term.compared.as_str()]));
+    let first = columns.len().max(1) + 1;
+    let order = order.iter().enumerate().map(|(at, term)| format!("{}{}", first + at, term.direction));
+    let order = order.collect::<Vec<_>>().join(", ");
+    let believed = |condition: &str| -> Result<Condition> {
+        let mut filtered = filtered(table, query, walked)?;
+        filtered.and(condition, [Value::Text(as_of.to_string())]);
+        Ok(filtered)
+    };
+    let still = believed(&format!("_seq <= {LAST_COMMIT}"))?;
+    let before = believed(&format!("{LAST_COMMIT} between _seq and _ended_seq - 1"))?;
+    let sql = format!(
+        "select {listed} from {}{} union all select {listed} from {}{} order by {order}{}",
+        quoted(table.name()),
+        still.clause(),
+        quoted(&revision_name(table.name())),
+        before.clause(),
+        page(query)
+    );
+    Ok((sql, [still.values, before.values].concat()))
+}
+
 fn page(query: &Query) -> &'static str {
     if query.limit.is_some() || query.offset > 0 { " limit ? offset ?" } else { "" }
 }
@@ -138,21 +189,31 @@ fn fraction(text: &str) -> String {
     format!("cast(iif({text} like '-%', '-0', '0') || substr({text}, instr({text} || '.', '.')) as real)")
 }
 
-fn order(table: &Table, query: &Query) -> Result<String> {
+/// A term of an order: what is compared, and ` desc` or ` nulls last` behind it.
+struct Term {
+    compared: String,
+    direction: String,
+}
+
+fn order(table: &Table, query: &Query) -> Result<Vec<Term>> {
     let mut terms = Vec::new();
     let mut ordered = Vec::new();
+    let mut add = |index: usize, direction: String| {
+        let compared = comparable(table, index).into_iter();
+        terms.extend(compared.map(|compared| Term { compared, direction: direction.clone() }));
+    };
     for order in &query.order {
         let index = column(table, &order.column)?;
         let nulls = if table.key.contains(&index) { "" } else { " nulls last" };
         let direction = if order.descending { " desc" } else { "" };
-        terms.extend(comparable(table, index).into_iter().map(|term| format!("{term}{direction}{nulls}")));
+        add(index, format!("{direction}{nulls}"));
         ordered.push(index);
     }
     // The key makes every order total, so that pages never overlap.
     for index in table.key.iter().filter(|index| !ordered.contains(index)) {
-        terms.extend(comparable(table, *index));
+        add(*index, String::new());
     }
-    Ok(terms.join(", "))
+    Ok(terms)
 }
 
 /// A column that is `walked` is compared, but not looked up in an index.
@@ -404,6 +465,22 @@ mod tests {
         let mut statement = connection.prepare(&sql).unwrap();
         let lines = statement.query_map(params_from_iter(&plan.values), |row| row.get::<_, String>(3)).unwrap();
         lines.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("; ")
+    }
+
+    #[test]
+    fn what_was_believed_is_merged_in_the_order_of_the_key_without_sorting() {
+        let as_of = Query { as_of: Some(Instant(0)), limit: Some(9), ..Query::all("quotes") };
+        let days = Filter::Between {
+            column: "trade_date".to_owned(),
+            from: Some("2024-01-02".to_owned()),
+            to: Some("2024-03-01".to_owned()),
+        };
+        for query in [as_of.clone(), Query { filters: vec![days], ..as_of }] {
+            let plan = explained(&query, SORTED_ROWS_MAX + 1);
+            assert!(plan.starts_with("MERGE (UNION ALL); LEFT; SCAN quotes; "), "{plan}");
+            assert!(plan.contains("RIGHT; SCAN quotes_revision USING INDEX quotes_revision_by_key"), "{plan}");
+            assert!(!plan.contains("B-TREE"), "{plan}");
+        }
     }
 
     #[test]
