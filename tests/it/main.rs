@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod config;
+mod databases;
 mod faults;
 mod files;
 mod kill;
