@@ -58,8 +58,6 @@ pub const COLUMNS: &str = "id, customer, amount, signed_on, updated_at, rate, te
 /// A folder with a catalogue and a store, and an engine over one connection.
 pub struct Desk {
     pub folder: TempDir,
-    pub catalog: Arc<Catalog>,
-    pub store: Arc<SqliteStore>,
     pub engine: Engine,
 }
 
@@ -85,8 +83,8 @@ impl Desk {
         let source: Arc<dyn Source> = Arc::new(DatabaseSource::new("erp", url, limits).unwrap());
         let tables = TableOptions { leaf_rows: 20, fan_out: 4, run_rows_max: 0 };
         let options = Options { tables, retry_first_ms: 1, retry_cap_ms: 5, ..Options::default() };
-        let engine = Engine::new(store.clone(), catalog.clone(), vec![source], options, Clock::system());
-        Desk { folder, catalog, store, engine }
+        let engine = Engine::new(store, catalog, vec![source], options, Clock::system());
+        Desk { folder, engine }
     }
 
     pub async fn sync_by(&self, dataset: &str, request: Request) -> Result<Task> {
@@ -122,7 +120,7 @@ impl Desk {
             "catalog.folder=catalog".to_owned(),
             format!("sources.database.connections=erp={url}"),
         ];
-        sets.iter().for_each(|set| drop(command.arg("--set").arg(set)));
+        command.args(sets.iter().flat_map(|set| ["--set", set]));
         command
     }
 
@@ -348,7 +346,7 @@ async fn values_convert_exactly_or_their_rows_are_kept_apart_with_the_reason() {
     let erp = Erp::new();
     erp.run("insert into contracts (id, amount) values (1, 1.5), (2, '123456789012345678901234567890.12345678')");
     erp.run("insert into contracts (id, amount) values (3, '1.123456789'), (4, 'many'), (5, null)");
-    erp.run("insert into contracts (id, signed_on, updated_at) values (6, '20240229', 1706695200), (7, 'soon', null)");
+    erp.run("insert into contracts (id, signed_on, updated_at) values (6, '20240229', '2024-01-31T18:00:00+08:00'), (7, 'soon', null)");
     erp.run("insert into contracts (id, updated_at, rate) values (8, '2024-01-31 18:00:00.75', 3), (9, '2024-01-31T10:00:00Z', -0.0)");
     let desk = Desk::new(&erp.url(), &[contracts("hash", FROM_ERP)]).await;
     let task = desk.sync_by("contracts", Request::everything()).await.unwrap();
@@ -467,7 +465,8 @@ async fn the_program_plans_syncs_audits_shows_and_exports_a_table_and_writes_its
     assert!(desk.run(&url, &["plan", "contracts"], 0).stdout.contains("nothing to do"));
     assert_eq!(desk.run(&url, &["audit", "contracts", "--json"], 0).json()["unexplained_holes"], 0);
     assert!(desk.run(&url, &["show", "contracts"], 0).stdout.contains("客户50"));
-    assert!(desk.run(&url, &["export", "contracts"], 0).stdout.contains("客户50"));
+    desk.run(&url, &["export", "contracts", "--out", "contracts.csv"], 0);
+    assert!(std::fs::read_to_string(desk.folder.path().join("contracts.csv")).unwrap().contains("客户50"));
     assert!(desk.run(&url, &["sources", "--json"], 1).stdout.contains("\"database.erp\""));
     assert!(!desk.run(&url, &["config", "show"], 0).stdout.contains(&url), "addresses are secret");
     let refused = desk.run("sqlite:///no/such/file.db", &["sync", "contracts"], 4).stderr;
@@ -523,11 +522,11 @@ async fn a_hundred_thousand_rows_are_kept_in_step_in_little_memory() {
         assert!(child.wait().unwrap().success());
         peak
     };
-    let loaded = peak_kb(&["sync", "contracts", "--quiet"]);
+    let loaded = peak_kb(&["sync", "contracts", "--quiet", "--set", "store.cache_mb=16"]);
     erp.run("update contracts set customer = 'x' where id = 500000");
-    let compared = peak_kb(&["sync", "contracts", "--quiet"]);
+    let compared = peak_kb(&["sync", "contracts", "--quiet", "--set", "store.cache_mb=16"]);
     erp.assert_equal(&desk, "a hundred thousand rows");
     eprintln!("peak: load {loaded} kB, comparison {compared} kB");
     // The rows as text are 110 MB.
-    assert!((1..200_000).contains(&loaded) && (1..200_000).contains(&compared), "{loaded} kB, {compared} kB");
+    assert!((1..100_000).contains(&loaded) && (1..100_000).contains(&compared), "{loaded} kB, {compared} kB");
 }

@@ -3,6 +3,7 @@
 mod catalogue;
 mod config;
 mod databases;
+mod databases_postgres;
 mod faults;
 mod files;
 mod kill;

@@ -62,12 +62,12 @@ impl Layout {
         let mut texts = Vec::new();
         for column in &dataset.columns {
             let (name, kind) = kind_of(column)?;
-            let text = text_of(column.kind, kind, &quoted(name));
+            let text = text_of(column.kind, kind, &qualified(name));
             texts.push(text.ok_or_else(|| inconvertible(dataset, column, name, kind))?);
         }
         let compared = |column: &Column| -> Result<Compared> {
             let (name, kind) = kind_of(column)?;
-            Ok(Compared::new(column, &quoted(name), kind))
+            Ok(Compared::new(column, &qualified(name), kind))
         };
         let key = dataset.key_indices().into_iter().map(|index| compared(&dataset.columns[index]));
         let watermark = database.watermark_index(dataset).map(|index| compared(&dataset.columns[index]));
@@ -234,6 +234,11 @@ impl Compared {
 fn seconds(kind: &Type, name: &str) -> String {
     let shift = if *kind == Type::TIMESTAMPTZ { "" } else { " - 28800" };
     format!("floor(extract(epoch from {name}){shift})")
+}
+
+/// A column that is not taken for one of the answer: `order by "id"` would order by the text of the same name.
+fn qualified(name: &str) -> String {
+    format!("asked.{}", quoted(name))
 }
 
 /// The canonical text of a column of type `kind`; `None` when it does not convert exactly.

@@ -210,11 +210,11 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// What is read from: the table, each part of its name quoted, or the query in parentheses.
+/// What is read from, called `asked`: the table, each part of its name quoted, or the query in parentheses.
 fn from_clause(dataset: &Dataset) -> Result<String> {
     let database = declared(dataset)?;
     Ok(match (&database.table, &database.query) {
-        (Some(table), _) => table_name(table),
+        (Some(table), _) => format!("{} as asked", table_name(table)),
         (None, Some(query)) => format!("({}) as asked", query.trim().trim_end_matches(';')),
         (None, None) => return Err(Error::bug(format!("{} names neither a table nor a query", dataset.name))),
     })
