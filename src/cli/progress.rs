@@ -106,6 +106,9 @@ fn describe(progress: &Progress) -> String {
         format!("{}/{} slices", progress.slices_finished(), progress.slices_total),
         format!("{} rows", grouped(progress.totals.rows_answered)),
     ];
+    if progress.phase != Phase::Finished {
+        parts.extend(progress.group().map(str::to_string));
+    }
     if progress.phase == Phase::Finished {
         parts.push(duration(progress.started.elapsed().as_millis() as u64));
     } else {

@@ -1,9 +1,12 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
+mod compare;
 mod config;
 mod databases;
 mod databases_postgres;
+mod failover;
 mod faults;
 mod files;
 mod kill;
@@ -19,5 +22,7 @@ mod store_sqlite;
 mod store_suite;
 mod tasks;
 mod tidy;
+mod times;
+mod times_real;
 mod tushare;
 mod world;
