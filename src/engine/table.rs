@@ -209,7 +209,7 @@ impl TableRun<'_> {
             self.by_hash().await?;
             // Rows that were committed late while ranges were compared lie before the newest watermark by now.
             if let Some(before) = before {
-                self.from_watermark(before).await?;
+                self.read_since(before).await?;
             }
         }
         self.claim().await

@@ -65,11 +65,11 @@ impl TableRun<'_> {
     /// Inserts and updates since the newest stored watermark.
     pub(super) async fn by_watermark(&mut self) -> Result<(), WorkEnd> {
         let from = self.watermark_start().await?;
-        self.from_watermark(from).await
+        self.read_since(from).await
     }
 
     /// Rows from a watermark on, a page at a time.
-    pub(super) async fn from_watermark(&mut self, from: Option<KeyPart>) -> Result<(), WorkEnd> {
+    pub(super) async fn read_since(&mut self, from: Option<KeyPart>) -> Result<(), WorkEnd> {
         let mut cursor = None;
         loop {
             let (tables, dataset) = (self.tables, self.dataset);

@@ -426,6 +426,45 @@ async fn errors_name_the_place_and_the_remedy() {
     }
 }
 
+#[test]
+fn what_cannot_be_kept_in_step_is_refused_before_anything_runs() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("contracts.toml");
+    let problems = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        match Catalog::load(Some(folder.path())) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string() + error.hint_text().unwrap_or_default(),
+        }
+    };
+    let good = contracts("hash", FROM_ERP);
+    assert_eq!(problems(&good), "");
+    for (from, to, expected) in [
+        ("\"hash\"", "\"by_day\"", "`watermark` or `hash`"),
+        ("\"hash\"", "\"watermark\"", "database.watermark is missing"),
+        ("table = \"contracts\"", "", "either `table` or `query`"),
+        ("table = \"contracts\"", "table = \"t\"\nquery = \"select 1\"", "either `table` or `query`"),
+        ("\"market\"", "\"stock\"", "universe `market`"),
+        ("conflict = \"replace\"", "conflict = \"manual\"", "the table is the truth"),
+        ("key = [\"id\"]", "key = [\"customer\"]", "cannot be nullable"),
+        ("table = \"contracts\"", "table = \"t\"\nwatermark = \"rate\"", "cannot be compared exactly"),
+        ("table = \"contracts\"", "table = \"t\"\ncolumns = { nothing = \"x\" }", "\"nothing\""),
+    ] {
+        let found = problems(&good.replace(from, to));
+        assert!(found.contains(expected), "{to}: {found}");
+    }
+    for connections in ["erp=mysql://secret", "erp", "=sqlite://secret", "a=sqlite://secret,a=sqlite://secret"] {
+        let set = format!("sources.database.connections={connections}");
+        let arguments = ["config", "check", "--set", &set];
+        let ran = Ran::of(program(folder.path()).args(arguments).output().unwrap(), 2, &arguments);
+        assert!(
+            ran.stderr.contains("a list of \"name=postgres://") && !ran.stderr.contains("secret"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_run_with_a_budget_pauses_and_the_next_goes_on() {
     let erp = Erp::new();

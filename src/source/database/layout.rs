@@ -75,7 +75,7 @@ impl Layout {
             from: from_clause(dataset)?,
             texts,
             key: key.collect::<Result<_>>()?,
-            watermark: watermark.transpose()?.map(Compared::as_stored),
+            watermark: watermark.transpose()?.map(Compared::stored),
         })
     }
 
@@ -179,7 +179,7 @@ impl Layout {
         asked
     }
 
-    /// Number of the part, rows and sum of hashes, for each part that has rows.
+    /// Number of the part, rows, sum of hashes and the encoding of texts, for each part that has rows.
     pub(super) fn digests(&self, range: &KeyRange, bounds: &[Key]) -> Asked {
         let mut asked = Asked::default();
         let mut part = String::from("case");
@@ -192,7 +192,7 @@ impl Layout {
         let value = |text: &String| format!("coalesce(octet_length({text})::text || ':' || {text}, '~')");
         let row = self.texts.iter().map(value).collect::<Vec<_>>().join(" || ',' || ");
         asked.sql = format!(
-            "select part::text, count(*)::text, coalesce(sum(hash), 0)::text from (select {part} as part, \
+            "select part::text, count(*)::text, coalesce(sum(hash), 0)::text, current_setting('server_encoding') from (select {part} as part, \
              ('x' || substr(md5({row}), 1, 15))::bit(60)::bigint as hash from {}{conditions}) as hashed group by part",
             self.from,
         );
@@ -214,7 +214,7 @@ impl Compared {
     }
 
     /// Compared as the table holds it, to the microsecond: a watermark.
-    fn as_stored(mut self) -> Compared {
+    fn stored(mut self) -> Compared {
         if self.column.kind == ColumnType::Datetime {
             (self.sql, self.cast) = (self.name.clone(), self.kind.name().to_owned());
         }

@@ -398,6 +398,15 @@ impl Tables for Postgres {
         let answer = self.ask(dataset, &AskTexts { sql: |layout: &Layout| Ok(layout.digests(range, bounds)) }).await?;
         let mut digests = vec![Digest::default(); bounds.len() + 1];
         for row in &answer {
+            if let Some(Some(encoding)) = row.get(3)
+                && encoding != "UTF8"
+            {
+                let message =
+                    format!("{}: {} is encoded in {encoding}, so its hashes are others", self.source, self.place());
+                return Err(
+                    Error::invalid(message).hint("only a database in UTF8 is compared by hash; keep it by watermark")
+                );
+            }
             let part: usize = number(row.first())?;
             let digest = Digest { rows: number(row.get(1))?, sum: number(row.get(2))? };
             *digests.get_mut(part).ok_or_else(|| Error::bug("the server counted a part that was not asked for"))? =
