@@ -87,6 +87,11 @@ impl Clock {
         Clock(Arc::new(move || at))
     }
 
+    /// Time as somebody else tells it.
+    pub fn told_by(now: impl Fn() -> Instant + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now))
+    }
+
     /// Runs at the speed of the system clock, but started at `start`.
     pub fn starting_at(start: Instant) -> Clock {
         let origin = Timestamp::now();
@@ -94,6 +99,11 @@ impl Clock {
             let passed: SignedDuration = Timestamp::now().duration_since(origin);
             Instant(start.0 + passed.as_micros() as i64)
         }))
+    }
+
+    /// Whatever `now` says; tests drive it.
+    pub fn from_fn(now: impl Fn() -> Instant + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now))
     }
 
     pub fn now(&self) -> Instant {

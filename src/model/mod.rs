@@ -8,6 +8,7 @@ pub mod claim;
 pub mod clock;
 pub mod code;
 pub mod conflict;
+pub mod copy;
 pub mod database;
 pub mod dataset;
 pub mod day;

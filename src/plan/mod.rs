@@ -24,11 +24,11 @@ pub use judge::judge;
 pub use realtime::{SESSIONS, is_trading, next_poll};
 pub use schedule::Schedule;
 pub use statements::{Reports, open_periods, target_period};
-pub use strategy::{Defaults, Group, Kept, partition_of};
+pub use strategy::{Defaults, Group, Kept, check_days, partition_of};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{
-    Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
+    Coverage, Dataset, Day, Failure, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
 };
 use expect::Members;
 use timeline::Timeline;
@@ -43,6 +43,8 @@ pub struct Knowledge {
     pub securities: SecurityList,
     /// Whole-day suspensions from `suspend_d`, where that table is claimed.
     pub suspended: HashMap<Day, HashSet<Arc<str>>>,
+    /// Unresolved failures of the dataset; read for strategies `incremental` and `statements` only.
+    pub failures: Vec<Failure>,
     /// What strategy `statements` goes by; read for that strategy only.
     pub reports: Reports,
 }
@@ -113,7 +115,8 @@ impl Plan {
 /// What the strategy asks for of what is wanted, due and not claimed, in the fewest calls that it allows.
 pub fn plan(input: &Input) -> Plan {
     let mut plan = match input.wanted.kept.strategy {
-        Strategy::Statements => statements::plan(input),
+        // By force everything is asked again, whatever there is a reason for.
+        Strategy::Statements if !input.wanted.force => statements::plan(input),
         Strategy::Incremental if input.wanted.from.is_none() => incremental(input),
         Strategy::FullReplace => full_replace(input),
         _ => open_cells(input),
@@ -122,12 +125,16 @@ pub fn plan(input: &Input) -> Plan {
     plan
 }
 
-/// From the last whole day on; what was left open before it is not looked for.
+/// From the last whole day on, or from the first failure that may be tried again; what was left open before is not looked
+/// for.
 fn incremental(input: &Input) -> Plan {
     let timeline = Timeline::new(input.dataset, input.knowledge, None, input.wanted.to, input.now);
     let members = Members::of(input.dataset, input.knowledge, &input.wanted.securities, timeline.timeless);
     let open = Open::new(input, &timeline, &members);
-    let from = strategy::incremental_from(&timeline.points, &open.counts, input.wanted.kept.look_back);
+    let failed = input.knowledge.failures.iter().filter(|failure| failure.may_retry(input.now));
+    let failed = failed.map(|failure| failure.area.span.from).filter(|day| *day > Day::MIN).min();
+    let whole = strategy::incremental_from(&timeline.points, &open.counts, input.wanted.kept.look_back);
+    let from = whole.map(|whole| failed.map_or(whole, |failed| failed.min(whole)));
     let wanted = Wanted { from, ..input.wanted.clone() };
     let mut plan = open_cells(&Input { wanted: &wanted, ..*input });
     if let Some(from) = from.filter(|_| !plan.slices.is_empty()) {

@@ -45,6 +45,30 @@ impl View {
         Ok(())
     }
 
+    /// What is asked by the [`PARAMETERS`] that `given` finds; the name of the first that cannot be read otherwise.
+    pub fn asked<'a>(given: impl Fn(&'static str) -> Option<&'a str>) -> std::result::Result<View, &'static str> {
+        let mut view = View::default();
+        for name in PARAMETERS {
+            if let Some(value) = given(name) {
+                view.set(name, value).map_err(|_| name)?;
+            }
+        }
+        view.check().map_err(|_| "anchor")?;
+        Ok(view)
+    }
+
+    /// The view with what follows an `@` in the name of a user: `anonymous@2024-06-28`. A name whose `@` is not followed by
+    /// a digit is an address, and says nothing. `Invalid` when a digit begins no instant and no day.
+    pub fn of_user(user: &str) -> Result<View> {
+        let mut view = View::default();
+        if let Some((_, then)) = user.rsplit_once('@')
+            && then.starts_with(|first: char| first.is_ascii_digit())
+        {
+            view.set("as_of", then)?;
+        }
+        Ok(view)
+    }
+
     /// `Invalid` when the parts do not go together.
     pub fn check(&self) -> Result<()> {
         if self.anchor.is_some() && self.adjust != Some(Adjust::Forward) {
@@ -63,7 +87,8 @@ fn instant(text: &str) -> Result<Instant> {
         Error::invalid(format!("{text:?} is neither an instant nor a day"))
             .hint("write 2024-06-28T18:00:00+08:00, or 2024-06-28 for the end of that day in Beijing")
     };
-    Instant::parse(text).ok_or_else(unreadable)
+    // In the query of a URL a plus sign is a space.
+    Instant::parse(&text.replacen(' ', "+", 1)).ok_or_else(unreadable)
 }
 
 fn adjust(text: &str) -> Result<Option<Adjust>> {
@@ -85,6 +110,7 @@ mod tests {
             ("2024-06-28", Some("2024-06-28T15:59:59.999Z")),
             ("20240628", Some("2024-06-28T15:59:59.999Z")),
             ("2024-06-28T18:00:00+08:00", Some("2024-06-28T10:00:00Z")),
+            ("2024-06-28T18:00:00 08:00", Some("2024-06-28T10:00:00Z")),
             ("2024-06-28T10:00:00Z", Some("2024-06-28T10:00:00Z")),
             ("yesterday", None),
             ("2024-06-28 18:00", None),
@@ -92,6 +118,22 @@ mod tests {
             let mut view = View::default();
             let read = view.set("as_of", text).map(|()| view.as_of.unwrap().to_string());
             assert_eq!(read.ok(), expected.map(|text| Instant::parse(text).unwrap().to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_say_as_of_when() {
+        for (user, expected) in [
+            ("anonymous", Some(None)),
+            ("me@example.com", Some(None)),
+            ("anonymous@2024-06-28", Some(Some("2024-06-28T15:59:59.999Z"))),
+            ("me@example.com@20240628", Some(Some("2024-06-28T15:59:59.999Z"))),
+            ("anonymous@2024-06-28T10:00:00Z", Some(Some("2024-06-28T10:00:00Z"))),
+            ("anonymous@2024-13-28", None),
+        ] {
+            let view = View::of_user(user).ok();
+            let expected = expected.map(|as_of| as_of.map(|text| Instant::parse(text).unwrap().to_string()));
+            assert_eq!(view.map(|view| view.as_of.map(|as_of| as_of.to_string())), expected, "{user}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod akshare;
 pub mod baostock;
 pub mod database;
 pub mod file;
+mod http;
 pub mod tables;
 pub mod tushare;
 
@@ -24,8 +26,6 @@ pub struct Call {
     pub facet: u32,
     /// Rows to skip.
     pub offset: u64,
-    /// Fill columns that are not proven equal too, for comparing; what is stored never comes from them.
-    pub unproven: bool,
 }
 
 /// The answer to a call.

@@ -1,5 +1,8 @@
 //! One binary for all integration tests.
 
+mod akshare;
+mod akshare_bad;
+mod aktools;
 mod baostock;
 mod catalogue;
 mod compare;
@@ -11,15 +14,19 @@ mod faults;
 mod files;
 mod kill;
 mod licences;
+mod migrate;
 mod mirror;
 mod postgres_server;
 mod program;
+mod several;
 mod sim;
 mod store_as_of;
 mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
 mod times;
