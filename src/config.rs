@@ -163,6 +163,7 @@ impl Failover {
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     pub tushare: Tushare,
+    pub akshare: Akshare,
     /// Another Tidegate, which speaks Tushare's dialect.
     pub tidegate: Tushare,
 }
@@ -208,6 +209,41 @@ impl Tushare {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Akshare {
+    pub enabled: bool,
+    pub via: AkshareVia,
+    pub url: String,
+    pub token: Secret,
+    pub eastmoney_history_url: String,
+    pub eastmoney_list_url: String,
+    pub eastmoney_report_url: String,
+    pub eastmoney_forecast_url: String,
+    pub rank: u8,
+    pub timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub body_mb_max: u32,
+    pub rows_max: usize,
+    pub calls_at_once: u32,
+    per_minute: u32,
+    pub proof_days: u32,
+}
+
+impl Akshare {
+    /// Calls per minute and function; `None` for no limit.
+    pub fn per_minute(&self) -> Option<u32> {
+        (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AkshareVia {
+    Aktools,
+    Eastmoney,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Read {
     pub sort_rows_max: usize,
 }
@@ -216,6 +252,7 @@ pub struct Read {
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
     pub listen: String,
+    pub aktools_listen: String,
     tokens: Vec<Secret>,
     pub enforce_points: bool,
     pub enforce_quota: bool,

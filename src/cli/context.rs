@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::config::{self, Config, Options, Synchronous};
+use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
+use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
@@ -99,6 +100,9 @@ impl Context {
                 sources.push(Arc::new(self.tushare_source(name, options)?));
             }
         }
+        if configured.akshare.enabled {
+            sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+        }
         check_ranks(&sources)?;
         Ok(sources)
     }
@@ -118,6 +122,32 @@ impl Context {
                 gzip: options.gzip,
                 per_minute: options.per_minute(),
                 ..TushareOptions::default()
+            },
+            self.clock.clone(),
+        )
+    }
+
+    fn akshare_source(&self, options: &config::Akshare) -> Result<AkshareSource> {
+        AkshareSource::new(
+            AkshareOptions {
+                via: match options.via {
+                    AkshareVia::Aktools => Via::Aktools,
+                    AkshareVia::Eastmoney => Via::Eastmoney,
+                },
+                url: options.url.clone(),
+                token: options.token.expose().to_string(),
+                history_url: options.eastmoney_history_url.clone(),
+                list_url: options.eastmoney_list_url.clone(),
+                report_url: options.eastmoney_report_url.clone(),
+                forecast_url: options.eastmoney_forecast_url.clone(),
+                rank: options.rank,
+                timeout: Duration::from_secs(options.timeout_seconds),
+                connect_timeout: Duration::from_secs(options.connect_timeout_seconds),
+                body_bytes_max: options.body_mb_max as usize * 1024 * 1024,
+                rows_max: options.rows_max,
+                concurrency: options.calls_at_once,
+                per_minute: options.per_minute(),
+                proof_days: options.proof_days,
             },
             self.clock.clone(),
         )

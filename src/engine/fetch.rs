@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, new_null_array};
 
 use super::breaker::Heard;
 use super::gate::{Gate, Limits};
@@ -53,8 +53,6 @@ pub struct Asker {
     /// A better source exists, and is asked for the same rows after so many hours.
     pub better_after_hours: Option<i32>,
     pub wrong: WrongUnits,
-    /// Columns that are not proven equal are wanted too: the rows are compared, not stored.
-    pub unproven: bool,
     /// The cut of this source for each cut of the source that made the plan.
     pub cuts: Vec<Option<usize>>,
     /// Calls that no commit has recorded yet.
@@ -155,13 +153,7 @@ impl Asker {
             let mut offset = 0;
             loop {
                 pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
-                let call = Call {
-                    dataset: self.dataset.clone(),
-                    slice: slice.clone(),
-                    facet,
-                    offset,
-                    unproven: self.unproven,
-                };
+                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
                 let page = self.ask(&call, totals).await?;
                 let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
                 offset += rows;
@@ -271,6 +263,7 @@ impl Asker {
         let batch = arrow_select::concat::concat_batches(&self.dataset.schema(), &pages.batches)
             .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))
             .map_err(Unready::Failed)?;
+        let batch = without(&self.dataset, batch, &self.offer.lacks).map_err(Unready::Failed)?;
         let (rows, rounding) = (batch.num_rows() as u64, Rounding::of(&self.dataset, self.source.name()));
         let Checked { batch, duplicates, quarantined, warnings } =
             check::check_rounded(&self.dataset, &slice.area, rounding, batch);
@@ -301,6 +294,19 @@ impl Asker {
             quarantined: pages.unreadable.into_iter().chain(quarantined).collect(),
         })
     }
+}
+
+/// The batch with nothing in the columns that a source lacks: sources read what is not proven equal too.
+fn without(dataset: &Dataset, batch: RecordBatch, lacks: &[String]) -> Result<RecordBatch> {
+    let positions = dataset.positions(lacks);
+    if positions.is_empty() {
+        return Ok(batch);
+    }
+    let (schema, mut columns, rows) = batch.into_parts();
+    for position in positions.into_iter().filter(|position| schema.field(*position).is_nullable()) {
+        columns[position] = new_null_array(schema.field(position).data_type(), rows);
+    }
+    RecordBatch::try_new(schema, columns).map_err(|error| Error::bug("emptying columns failed").caused_by(error))
 }
 
 /// Why the rows of a slice are not written.

@@ -7,7 +7,6 @@ use arrow_array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 
 use super::Engine;
-use super::fetch::Asker;
 use super::progress::Watcher;
 use super::rounds::Rounds;
 use super::stop::Stop;
@@ -36,7 +35,7 @@ impl Engine {
         }
         let (watcher, _) = Watcher::new(&dataset.name, 0);
         let asker = self.asker(&dataset.name, &planned, candidate, false, stop, &watcher).await?;
-        let asker = Arc::new(Asker { unproven: true, ..asker });
+        let asker = Arc::new(asker);
         let read = |slice: Slice| {
             let asker = asker.clone();
             async move {

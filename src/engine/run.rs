@@ -262,7 +262,6 @@ impl Engine {
             wrong: WrongUnits::new(self.options.wrong_share, self.options.wrong_rows_min),
             cuts: (0..planned.offer.cuts.len()).map(|cut| rounds::same_cut(&planned.offer, cut, &offer)).collect(),
             dismissed: Default::default(),
-            unproven: false,
             source,
             offer,
             dataset,

@@ -1,7 +1,9 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod akshare;
 pub mod baostock;
 pub mod file;
+mod http;
 pub mod tushare;
 
 use std::sync::Arc;
@@ -22,8 +24,6 @@ pub struct Call {
     pub facet: u32,
     /// Rows to skip.
     pub offset: u64,
-    /// Fill columns that are not proven equal too, for comparing; what is stored never comes from them.
-    pub unproven: bool,
 }
 
 /// The answer to a call.

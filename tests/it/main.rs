@@ -1,5 +1,8 @@
 //! One binary for all integration tests.
 
+mod akshare;
+mod akshare_bad;
+mod aktools;
 mod baostock;
 mod catalogue;
 mod compare;
