@@ -46,7 +46,7 @@ pub fn day_by_day(dataset: &Dataset, days: &RecordBatch, ex_dates: &RecordBatch)
 }
 
 /// Compares each factor with the last one of its security, on both sides.
-pub fn compare(comparing: &mut Comparing) {
+pub(super) fn compare(comparing: &mut Comparing) {
     let both = comparing.both;
     let (left, right) = comparing.cells;
     let pair = |index: usize| Number::of(&left, both[index].left).zip(Number::of(&right, both[index].right));

@@ -69,6 +69,11 @@ impl View {
         Ok(view)
     }
 
+    /// Only the instant: for tables that a server reads beside the one that is asked for.
+    pub fn at_instant(&self) -> View {
+        View { as_of: self.as_of, ..View::default() }
+    }
+
     /// `Invalid` when the parts do not go together.
     pub fn check(&self) -> Result<()> {
         if self.anchor.is_some() && self.adjust != Some(Adjust::Forward) {

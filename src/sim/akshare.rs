@@ -56,9 +56,9 @@ impl AkshareServer {
             listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
         let options = AktoolsOptions::default();
         let router = match form {
-            AkshareForm::Aktools => mirror::aktools::router(scan, catalog, options),
+            AkshareForm::Aktools => mirror::aktools::router(scan, catalog, options, Clock::system()),
             AkshareForm::Eastmoney => {
-                Router::new().fallback(page).with_state(Arc::new(Aktools::new(scan, catalog, options)))
+                Router::new().fallback(page).with_state(Arc::new(Aktools::new(scan, catalog, options, Clock::system())))
             }
         };
         let faulty = Faulty { script: script.clone(), clock: Clock::system() };

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tidegate::catalog::Catalog;
 use tidegate::dialect::baostock::frame::{Limits, ReplyDecoder, RequestDecoder, encode_request};
 use tidegate::dialect::baostock::{Asked, answer, question};
+use tidegate::mirror::aktools::{Aktools, AktoolsOptions};
 use tidegate::mirror::baostock;
 use tidegate::mirror::tushare::{Mirror, MirrorOptions, router_of};
 use tidegate::model::*;
@@ -591,4 +592,28 @@ async fn a_user_of_the_baostock_mirror_says_as_of_when() {
     assert_eq!(closes("me@example.com@20240625", "3").await.unwrap(), "4.6 3.31");
     assert_eq!(closes("anonymous@2024-06-24", "2").await.unwrap(), "3. 3.3");
     assert_eq!(closes("anonymous@2024-13-24", "3").await, None, "not logged in");
+}
+
+#[tokio::test]
+async fn the_aktools_mirror_answers_in_both_times_and_price_bases() {
+    let kept = ex_dates().await;
+    let bar = "000001.SZ 20240606 3.02 3.30 2.99 3.31 3.00 0.31 10 3400 10000";
+    kept.keep(noon("20240625"), "daily", BARS, &[bar]).await;
+    let clock = Clock::fixed(noon("20240701"));
+    let mirror = Aktools::new(kept.store.clone(), kept.catalog.clone(), AktoolsOptions::default(), clock);
+    let closes = async |more: &str| {
+        let query = format!("symbol=000001&start_date=20240605{more}");
+        let rows: Value = serde_json::from_slice(&mirror.answer("stock_zh_a_hist", &query).await.ok()?).unwrap();
+        Some(rows.as_array().unwrap().iter().map(|row| row["收盘"].to_string()).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(closes("").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("&adjust=").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("&adjust=qfq").await.unwrap(), "3.0 3.31");
+    assert_eq!(closes("&adjust=qfq&end_date=20240605").await.unwrap(), "3.0", "anchored to the newest day");
+    assert_eq!(closes("&adjust=qfq&end_date=20240605&anchor=20240605").await.unwrap(), "4.6");
+    assert_eq!(closes("&adjust=hfq&as_of=2024-06-24T12:00:00%2B08:00").await.unwrap(), "10.211 11.2321");
+    assert_eq!(closes("&as_of=20240624").await.unwrap(), "4.6 3.3");
+    for wrong in ["&as_of=soon", "&adjust=up", "&anchor=20240605", "&known_on=20240605"] {
+        assert_eq!(closes(wrong).await, None, "{wrong}");
+    }
 }

@@ -1,7 +1,9 @@
 //! A server that answers as AKTools does. Whoever asks needs no other change than the address.
 //!
 //! `GET /api/public/{function}`, the same under `/api/private/` with a token from `POST /auth/token`, and `/version`. It
-//! serves every function that a dataset's `[[akshare]]` entry names, from whatever can be scanned.
+//! serves every function that a dataset's `[[akshare]]` entry names, from whatever can be scanned. What the real service does
+//! not have: the parameters `as_of`, `known_on` and `anchor`, or headers such as `X-Tidegate-As-Of`, choose among times and
+//! price bases (`crate::read`). Adjusted prices are raw ones times a factor; Eastmoney subtracts dividends instead.
 
 pub mod answer;
 
@@ -19,6 +21,8 @@ use tokio::sync::Semaphore;
 use crate::catalog::Catalog;
 use crate::dialect::akshare::Refusal;
 use crate::dialect::akshare::encode::Table;
+use crate::model::Clock;
+use crate::read::{ReadOptions, Reader};
 use crate::store::Scan;
 
 /// Whom the mirror lets in and how much it sends.
@@ -30,11 +34,13 @@ pub struct AktoolsOptions {
     pub rows_max: usize,
     /// Calls that are worked on at the same time; others wait.
     pub concurrent_max: usize,
+    /// What reading in two times and price bases may keep.
+    pub read: ReadOptions,
 }
 
 impl Default for AktoolsOptions {
     fn default() -> AktoolsOptions {
-        AktoolsOptions { tokens: Vec::new(), rows_max: 100_000, concurrent_max: 16 }
+        AktoolsOptions { tokens: Vec::new(), rows_max: 100_000, concurrent_max: 16, read: ReadOptions::default() }
     }
 }
 
@@ -46,29 +52,41 @@ const VERSION: &str = r#"{"ak_current_version":"1.19.5","ak_latest_version":"1.1
 
 /// The service.
 pub struct Aktools {
-    scan: Arc<dyn Scan>,
+    reader: Reader,
     catalog: Arc<Catalog>,
     options: AktoolsOptions,
     working: Semaphore,
 }
 
 impl Aktools {
-    pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions) -> Aktools {
+    pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions, clock: Clock) -> Aktools {
+        let reader = Reader::new(scan, catalog.clone(), clock, options.read.clone());
         let working = Semaphore::new(options.concurrent_max.max(1));
-        Aktools { scan, catalog, options, working }
+        Aktools { reader, catalog, options, working }
     }
 
     /// Answers one call: the body, or the refusal in the words of the service.
     pub async fn answer(&self, function: &str, query: &str) -> Result<Vec<u8>, Refusal> {
-        let table = self.table(function, query).await?;
+        self.answer_seen(function, query, &[]).await
+    }
+
+    /// Answers one call with what its headers say of `read::PARAMETERS`; parameters of the same name come first.
+    async fn answer_seen(&self, function: &str, query: &str, seen: &[(&str, &str)]) -> Result<Vec<u8>, Refusal> {
+        let table = self.table_seen(function, query, seen).await?;
         tokio::task::spawn_blocking(move || table.json()).await.map_err(|_| Refusal::Fault)
     }
 
     /// The table that answers one call.
     pub async fn table(&self, function: &str, query: &str) -> Result<Table, Refusal> {
+        self.table_seen(function, query, &[]).await
+    }
+
+    async fn table_seen(&self, function: &str, query: &str, seen: &[(&str, &str)]) -> Result<Table, Refusal> {
         let _working = self.working.acquire().await.map_err(|_| Refusal::Fault)?;
         let call = answer::read(&self.catalog, function, query)?;
-        call.answer(self.scan.as_ref(), self.options.rows_max).await
+        let view = self.reader.anchored_to_the_newest(call.view(seen)?);
+        let beside = self.reader.with(view.at_instant());
+        call.answer(&self.reader.with(view), &beside, self.options.rows_max).await
     }
 
     fn admit(&self, headers: &HeaderMap, private: bool) -> Result<(), Refusal> {
@@ -101,7 +119,7 @@ impl Aktools {
 }
 
 /// The mirror over HTTP.
-pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions) -> Router {
+pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions, clock: Clock) -> Router {
     Router::new()
         .route("/api/public/{function}", get(public))
         .route("/api/private/{function}", get(private))
@@ -112,7 +130,7 @@ pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOption
             json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#)
         })
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .with_state(Arc::new(Aktools::new(scan, catalog, options)))
+        .with_state(Arc::new(Aktools::new(scan, catalog, options, clock)))
 }
 
 /// The largest form that is read.
@@ -145,7 +163,7 @@ async fn over_http(
 ) -> Response {
     let admitted = mirror.admit(headers, private);
     let answered = match admitted {
-        Ok(()) => mirror.answer(function, &query.unwrap_or_default()).await,
+        Ok(()) => mirror.answer_seen(function, &query.unwrap_or_default(), &super::seen(headers)).await,
         Err(refusal) => Err(refusal),
     };
     match answered {
