@@ -7,6 +7,8 @@ mod baostock;
 mod catalogue;
 mod compare;
 mod config;
+mod databases;
+mod databases_postgres;
 mod dialects;
 mod failover;
 mod faults;
