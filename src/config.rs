@@ -166,6 +166,7 @@ pub struct Sources {
     pub akshare: Akshare,
     /// Another Tidegate, which speaks Tushare's dialect.
     pub tidegate: Tushare,
+    pub database: Database,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -204,6 +205,27 @@ impl Tushare {
     /// Calls per minute and API; `None` for the figure of the points tier.
     pub fn per_minute(&self) -> Option<u32> {
         (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    connections: Vec<Secret>,
+    pub rank: u8,
+    pub page_rows: usize,
+    pub page_mb: u64,
+    pub statement_timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub leaf_rows: u64,
+    pub fan_out: u64,
+    pub run_rows_max: u64,
+}
+
+impl Database {
+    /// Names with their addresses.
+    pub fn connections(&self) -> Vec<(String, Secret)> {
+        self.connections.iter().filter_map(|entry| rules::connection(entry.expose())).collect()
     }
 }
 

@@ -38,7 +38,9 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let served = |dataset: &&Arc<Dataset>| dataset.tushare.is_some() && !skip.contains(&dataset.name);
+        let served = |dataset: &&Arc<Dataset>| {
+            (dataset.tushare.is_some() || dataset.database.is_some()) && !skip.contains(&dataset.name)
+        };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
@@ -104,6 +106,8 @@ impl Context {
             sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
         }
         check_ranks(&sources)?;
+        // A database serves tables that no other source has, so that its rank competes with none.
+        sources.extend(super::databases::sources(self)?);
         Ok(sources)
     }
 
@@ -191,6 +195,11 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            tables: engine::table::TableOptions {
+                leaf_rows: self.options().sources.database.leaf_rows,
+                fan_out: self.options().sources.database.fan_out,
+                run_rows_max: self.options().sources.database.run_rows_max,
+            },
             lease_seconds: sync.lease_seconds,
             call_seconds_max: sync.call_seconds_max,
             strategies: crate::plan::Defaults {

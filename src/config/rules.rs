@@ -22,6 +22,8 @@ pub enum Rule {
     Date,
     Secret,
     Accounts,
+    /// A list of `name=address`, addresses of databases.
+    Connections,
     /// A list of names.
     Names,
 }
@@ -85,6 +87,15 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tushare.body_mb_max", Integer(1, 1_024)),
     ("sources.tushare.gzip", Any),
     ("sources.tushare.per_minute", Integer(0, 1_000_000)),
+    ("sources.database.connections", Connections),
+    ("sources.database.rank", Integer(1, 255)),
+    ("sources.database.page_rows", Integer(1, 1_000_000)),
+    ("sources.database.page_mb", Integer(1, 1_024)),
+    ("sources.database.statement_timeout_seconds", Integer(1, 86_400)),
+    ("sources.database.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.database.leaf_rows", Integer(1, 1_000_000)),
+    ("sources.database.fan_out", Integer(2, 256)),
+    ("sources.database.run_rows_max", Integer(0, 1_000_000_000_000)),
     ("sources.akshare.enabled", Any),
     ("sources.akshare.via", OneOf(&["aktools", "eastmoney"])),
     ("sources.akshare.url", Url),
@@ -139,7 +150,7 @@ pub fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     pub fn is_secret(self) -> bool {
-        matches!(self, Rule::Secret | Accounts)
+        matches!(self, Rule::Secret | Accounts | Connections)
     }
 
     pub fn is_path(self) -> bool {
@@ -165,6 +176,10 @@ impl Rule {
             }
             (Accounts, Value::Array(entries)) if !entries.iter().all(is_account) => {
                 "a list of \"token\" or \"token:points\"".to_owned()
+            }
+            (Connections, Value::Array(entries)) if !connections_fit(entries) => {
+                "a list of \"name=postgres://...\", \"name=sqlite://...\" or \"name=file://...\", each name once"
+                    .to_owned()
             }
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
@@ -192,6 +207,24 @@ fn is_account(entry: &Value) -> bool {
         Some((token, points)) => !token.is_empty() && points.parse::<u32>().is_ok(),
         None => false,
     }
+}
+
+fn connections_fit(entries: &[Value]) -> bool {
+    let parted: Option<Vec<(String, Secret)>> = entries.iter().map(|entry| connection(entry.as_str()?)).collect();
+    let once = |found: &[(String, Secret)]| {
+        let names: std::collections::BTreeSet<&String> = found.iter().map(|(name, _)| name).collect();
+        names.len() == found.len()
+    };
+    parted.is_some_and(|found| once(&found))
+}
+
+/// Splits `name=address`; `None` when it is something else.
+pub fn connection(entry: &str) -> Option<(String, Secret)> {
+    let (name, address) = entry.split_once('=')?;
+    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let schemes = ["postgres://", "postgresql://", "sqlite://", "file://"];
+    let known = schemes.iter().any(|scheme| address.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    (named && known).then(|| (name.to_owned(), Secret::new(address)))
 }
 
 /// Splits `token:points`.

@@ -285,7 +285,8 @@ impl Engine {
                     && overlap(&doubt.area, &claim.area)
             };
             let old = rounds.force && claim.at < rounds.since;
-            !old && !(worse && !claim.holds_at(now)) && !rounds.doubts.iter().any(doubted)
+            let given_way = worse && !claim.holds_at(now);
+            !(old || given_way || rounds.doubts.iter().any(doubted))
         };
         let mut coverage = self.store.coverage(&dataset.name).await?;
         coverage.market.retain(holds);
