@@ -7,6 +7,7 @@ mod files;
 mod kill;
 mod licences;
 mod mirror;
+mod postgres_server;
 mod program;
 mod sim;
 mod store_as_of;
