@@ -1,6 +1,8 @@
 //! Stores: rows, ledger and event log behind one seam.
 
 pub mod death;
+pub mod ledger;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -61,6 +63,11 @@ pub trait Store: Scan {
     /// The right to run tasks on this store, held until it is dropped or the process ends. One process has it at a
     /// time, because its quota gates must count every call; `Conflict` names the holder.
     async fn run_exclusively(&self) -> Result<Running>;
+
+    /// Whether several processes may run tasks: each of them takes leases on its tasks and places for its calls.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// What the whole store holds, for people: path or address, size, rows by dataset.
     async fn summary(&self) -> Result<Summary>;

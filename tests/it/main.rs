@@ -13,6 +13,7 @@ mod sim;
 mod store_as_of;
 mod store_conflicts;
 mod store_model;
+mod store_postgres;
 mod store_sqlite;
 mod store_suite;
 mod tasks;

@@ -380,7 +380,7 @@ pub async fn a_claim_of_the_market_replaces_those_of_securities_inside(store: &d
     assert_eq!(left, expected.map(|(code, claim)| (code, vec![claim.to_owned()])));
 }
 
-fn request() -> Request {
+pub fn request() -> Request {
     Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
 }
 
