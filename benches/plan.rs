@@ -83,7 +83,8 @@ fn measure(
     now: Instant,
     coverage: &dyn Fn(&Dataset) -> Coverage,
 ) {
-    let wanted = Wanted { securities: Securities::All, from: Some(span.from), to: Some(span.to), force: false };
+    let (from, to, kept) = (Some(span.from), Some(span.to), plan::Kept::default());
+    let wanted = Wanted { securities: Securities::All, from, to, force: false, kept };
     let (mut calls, mut slowest, mut total_ms) = (0, (0.0, ""), 0.0);
     for dataset in catalog.datasets() {
         let Some(table) = &dataset.tushare else { continue };

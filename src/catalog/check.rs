@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use croner::parser::{CronParser, Seconds, Year};
 
-use crate::model::dataset::{Conflict, Cut, Derived, FieldRule, Points, Publish, Shape, Tushare, Universe, WireForm};
+use crate::model::dataset::{
+    Conflict, Cut, Derived, FieldRule, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
+};
 use crate::model::{Column, ColumnType, Dataset};
 
 /// The rules that `policy.checks` may name.
@@ -55,10 +57,18 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
     found.expectation();
     found.publication(&dataset.publish);
     found.policy();
+    found.versions();
+    found.adjusted();
     if let Some(tushare) = &dataset.tushare {
-        found.cuts(&tushare.cuts);
+        found.cuts("tushare", &tushare.cuts);
         found.parameters(tushare);
         found.limits(tushare);
+    }
+    for (source, services) in [("baostock", &dataset.baostock), ("akshare", &dataset.akshare)] {
+        for service in services {
+            found.service(source, service);
+        }
+        found.alike(source, services);
     }
     for column in &dataset.columns {
         found.column(column);
@@ -231,8 +241,39 @@ impl<'a> Problems<'a> {
         }
     }
 
-    fn cuts(&mut self, cuts: &[Cut]) {
-        self.unless(!cuts.is_empty(), || "tushare.cuts is empty: say how a call can be bounded".into());
+    fn versions(&mut self) {
+        let Some(versions) = &self.dataset.versions else { return };
+        let keyed = !versions.columns.is_empty() && versions.columns.iter().all(|name| self.dataset.key.contains(name));
+        self.unless(keyed, || "versions.columns must name columns of the key".into());
+        let rest = self.dataset.key.iter().any(|name| !versions.columns.contains(name));
+        self.unless(rest, || "versions.columns leaves no column of the key that says what the versions are of".into());
+        self.unless(!versions.announced.is_empty(), || "versions.announced is empty: name a date".into());
+        for name in &versions.announced {
+            let dated = self.existing("versions.announced", name).is_none_or(|column| column.kind == ColumnType::Date);
+            self.unless(dated, || format!("versions.announced names {name:?}, which is not a date column"));
+        }
+    }
+
+    fn adjusted(&mut self) {
+        let Some(adjusted) = &self.dataset.adjust else { return };
+        let placed = self.dataset.security.is_some() && self.dataset.time.is_some();
+        self.unless(placed, || "adjust needs `security` and `time`: factors are by security and day".into());
+        self.unless(!adjusted.prices.is_empty(), || "adjust.prices is empty".into());
+        self.unless(!adjusted.factors.is_empty(), || "adjust.factors is empty: name a table of factors".into());
+        let scale = |name: &String| self.dataset.column(name).map(|column| column.scale);
+        for (name, parts) in &adjusted.differences {
+            let fits = parts.iter().all(|part| adjusted.prices.contains(part) && scale(part) == scale(name));
+            self.unless(fits, || format!("adjust.differences.{name} needs two of adjust.prices with its own scale"));
+        }
+        for name in adjusted.prices.iter().chain(adjusted.differences.keys()) {
+            let Some(column) = self.existing("adjust", name) else { continue };
+            let fits = column.kind == ColumnType::Decimal && column.nullable && !self.dataset.key.contains(name);
+            self.unless(fits, || format!("adjust names {name:?}, which is not a nullable decimal outside of the key"));
+        }
+    }
+
+    fn cuts(&mut self, source: &str, cuts: &[Cut]) {
+        self.unless(!cuts.is_empty(), || format!("{source}.cuts is empty: say how a call can be bounded"));
         for cut in cuts {
             let what = format!("the cut by {}", cut.name());
             let (timed, secured) = match cut {
@@ -296,6 +337,66 @@ impl<'a> Problems<'a> {
         let rising = tushare.tiers.is_sorted_by(|a, b| a.points < b.points);
         let above = tushare.tiers.iter().all(|tier| tier.points > tushare.points);
         self.unless(rising && above, || "tushare.tiers must rise in points, above tushare.points".into());
+    }
+
+    /// A question that a source other than Tushare answers.
+    fn service(&mut self, source: &str, service: &Service) {
+        let what = format!("{source} {}", service.api);
+        self.unless(!service.api.trim().is_empty(), || format!("{source}.api is empty"));
+        self.cuts(source, &service.cuts);
+        self.unless(service.row_cap != Some(0), || {
+            format!("{what}: row_cap is 0: leave it out when there is no limit")
+        });
+        for (parameter, values) in &service.facets {
+            self.unless(!values.is_empty(), || format!("{what}: facets.{parameter} has no values"));
+            for value in repeated(values.iter().map(String::as_str)) {
+                self.list.push(format!("{what}: facets.{parameter} lists {value:?} twice"));
+            }
+        }
+        let named = service.only.keys().all(|field| !field.trim().is_empty());
+        self.unless(named, || format!("{what}: only names a field without a name"));
+        for (name, served) in &service.columns {
+            if let Some(column) = self.existing(&format!("{what}: columns"), name) {
+                self.served(&what, column, served);
+            }
+        }
+        // Without these no row is one of the dataset's.
+        let dataset = self.dataset;
+        let needed = |column: &&Column| !column.nullable || dataset.key.contains(&column.name);
+        for column in dataset.columns.iter().filter(needed).filter(|column| column.derived.is_none()) {
+            self.unless(service.columns.contains_key(&column.name), || {
+                format!("{what}: columns lacks {:?}, which every row has", column.name)
+            });
+        }
+    }
+
+    /// What a source sends for a column must be convertible exactly.
+    fn served(&mut self, what: &str, column: &Column, served: &Served) {
+        let name = &column.name;
+        let exact = matches!(column.kind, ColumnType::Int | ColumnType::Decimal);
+        self.unless(column.derived.is_none(), || format!("{what}: column {name:?} is computed and never sent"));
+        self.unless(!served.field.trim().is_empty(), || format!("{what}: column {name:?} comes from no field"));
+        self.unless(exact || !served.field.contains(" - "), || {
+            format!("{what}: column {name:?} is a difference, which only an int or a decimal can be")
+        });
+        if let Some(unit) = &served.unit {
+            self.unless(exact, || format!("{what}: column {name:?}: only an int or a decimal converts units"));
+            self.unless(unit_shift(unit, &column.unit).is_some(), || {
+                format!("{what}: column {name:?}: unit {unit:?} does not convert to {:?}", column.unit)
+            });
+        }
+        let mut words: Vec<&str> = served.values.values().map(String::as_str).collect();
+        words.sort_unstable();
+        for word in repeated(words.into_iter()) {
+            self.list.push(format!("{what}: column {name:?}: values has two words for {word:?}"));
+        }
+    }
+
+    /// A slice makes the same calls whichever question of a source answers it.
+    fn alike(&mut self, source: &str, services: &[Service]) {
+        let calls = |service: &Service| service.facets.values().map(|values| values.len().max(1)).product::<usize>();
+        let same = services.windows(2).all(|pair| calls(&pair[0]) == calls(&pair[1]));
+        self.unless(same, || format!("{source}: its questions have different numbers of facet values"));
     }
 
     fn column(&mut self, column: &Column) {

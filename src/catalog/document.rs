@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::Catalog;
-use crate::model::dataset::{Conflict, Cut, Mode, Points, Shape, Tushare, Universe, WireForm};
+use crate::model::dataset::{
+    Agreement, Conflict, Cut, Mode, Points, Served, Service, Shape, Tushare, Universe, WireForm,
+};
 use crate::model::{Column, ColumnType, Dataset, Strategy};
 
 /// The text of `docs/reference/datasets.md`.
@@ -62,8 +64,23 @@ fn section(out: &mut String, dataset: &Dataset) -> fmt::Result {
     if !dataset.policy.checks.is_empty() {
         writeln!(out, "- Checks: {}", quoted(dataset.policy.checks.iter()))?;
     }
+    if let Some(versions) = &dataset.versions {
+        writeln!(
+            out,
+            "- Versions: told apart by {}; announced on {}",
+            quoted(versions.columns.iter()),
+            quoted(versions.announced.iter())
+        )?;
+    }
+    if let Some(adjusted) = &dataset.adjust {
+        let factors = adjusted.factors.iter().map(|table| &table.dataset);
+        writeln!(out, "- Adjusted on read: {}, by {}", quoted(adjusted.prices.iter()), quoted(factors))?;
+    }
     if let Some(tushare) = &dataset.tushare {
         source(out, tushare)?;
+    }
+    for (name, services) in [("BaoStock", &dataset.baostock), ("AKShare", &dataset.akshare)] {
+        services.iter().try_for_each(|one| service(out, dataset, name, one))?;
     }
     writeln!(out, "\n| column | type | unit | meaning | 含义 | source sends |\n|---|---|---|---|---|---|")?;
     dataset.columns.iter().try_for_each(|column| self::column(out, dataset, column))
@@ -188,6 +205,45 @@ fn source(out: &mut String, tushare: &Tushare) -> fmt::Result {
         writeln!(out, "- One of these is required: {}", quoted(tushare.required.iter()))?;
     }
     Ok(())
+}
+
+/// A question that another source answers, with the columns that it has and how well they agree.
+fn service(out: &mut String, dataset: &Dataset, source: &str, service: &Service) -> fmt::Result {
+    let cuts = service.cuts.iter().map(cut).collect::<Vec<_>>().join("; ");
+    let cap = service.row_cap.map_or(String::new(), |cap| format!("; {cap} rows a call"));
+    let with = service.always.iter().map(|(parameter, value)| format!(", `{parameter}` = {value}")).collect::<String>();
+    writeln!(out, "- {source}: `{}`{with}; {cuts}{cap}", service.api)?;
+    for (parameter, values) in &service.facets {
+        writeln!(out, "  - asked value by value: `{parameter}` = {}", values.join(", "))?;
+    }
+    for (field, value) in &service.only {
+        writeln!(out, "  - only rows with `{field}` = {value}")?;
+    }
+    for (agreement, what) in [
+        (Agreement::Exact, "the same values"),
+        (Agreement::Rounded, "the same but for rounding"),
+        (Agreement::Unproven, "not proven equal, for comparing only"),
+    ] {
+        let agrees =
+            |(column, served): (&String, &Served)| (served.agrees == agreement).then(|| comes_from(column, served));
+        let columns: Vec<String> = service.columns.iter().filter_map(agrees).collect();
+        if !columns.is_empty() {
+            writeln!(out, "  - {what}: {}", columns.join(", "))?;
+        }
+    }
+    let lacking = dataset.columns.iter().filter(|column| column.derived.is_none());
+    let lacking = lacking.filter(|column| !service.columns.contains_key(&column.name));
+    let lacking: Vec<String> = lacking.map(|column| format!("`{}`", column.name)).collect();
+    if lacking.is_empty() { Ok(()) } else { writeln!(out, "  - lacking: {}", lacking.join(", ")) }
+}
+
+/// `vol` (volume, in lot).
+fn comes_from(column: &str, served: &Served) -> String {
+    let field = (served.field != *column).then(|| format!("`{}`", served.field));
+    let unit = served.unit.as_ref().map(|unit| format!("in {unit}"));
+    let words = served.values.iter().map(|(wire, value)| format!("{wire} is {value}"));
+    let notes: Vec<String> = field.into_iter().chain(unit).chain(words).collect();
+    if notes.is_empty() { format!("`{column}`") } else { format!("`{column}` ({})", notes.join(", ")) }
 }
 
 fn limits(tushare: &Tushare) -> String {

@@ -103,6 +103,36 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("policy.batch = 1000", "policy.batch = 0", "policy.batch must lie between"),
     ("policy.retries = 3", "policy.retries = 1000", "policy.retries must be at most 20"),
     ("volume_not_null", "volume_is_nice", "policy.checks names \"volume_is_nice\", which is no rule"),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nversions = { columns = [\"vol\"], announced = [\"day\"] }",
+        "versions.columns must name columns of the key",
+    ),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nversions = { columns = [\"ts_code\", \"day\"], announced = [\"day\"] }",
+        "leaves no column of the key",
+    ),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nversions = { columns = [\"day\"], announced = [\"vol\"] }",
+        "versions.announced names \"vol\", which is not a date",
+    ),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nadjust = { prices = [\"kind\"], factors = [] }",
+        "adjust.factors is empty",
+    ),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nadjust = { prices = [\"ts_code\"], factors = [] }",
+        "adjust names \"ts_code\", which is not a nullable decimal",
+    ),
+    (
+        "policy.batch = 1000",
+        "policy.batch = 1000\nadjust = { prices = [\"vol\"], differences = { vol = [\"vol\", \"kind\"] }, factors = [] }",
+        "adjust.differences.vol needs two of adjust.prices",
+    ),
     ("tushare.api = \"rain\"", "tushare.api = \"\"", "tushare.api is empty"),
     ("tushare.points = 120", "tushare.points = 120\ntushare.row_cap = 0", "tushare.row_cap is 0"),
     (

@@ -1,10 +1,12 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 pub mod audit;
+pub mod compare;
 pub mod configuration;
 mod conflicts;
 pub mod context;
 pub mod datasets;
+mod days;
 pub mod demo;
 pub mod export;
 pub mod failures;
@@ -12,6 +14,7 @@ pub mod import;
 pub mod init;
 pub mod list;
 pub mod plan;
+mod poll;
 pub mod progress;
 pub mod quarantine;
 pub mod selection;
@@ -97,6 +100,12 @@ pub enum Command {
     Conflicts(conflicts::Args),
     /// The sources, whether their doors open, and what is left of their quotas
     Sources(sources::Args),
+    /// Compare two sources, the store or files, row by row; nothing is written
+    Compare(compare::Args),
+    /// How each day of a table stands
+    Days(days::Args),
+    /// Ask realtime tables again and again in trading hours
+    Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
@@ -127,6 +136,9 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Quarantine(args) => quarantine::run(&context, args).await,
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
+        Command::Compare(args) => compare::run(&context, args).await,
+        Command::Days(args) => days::run(&context, args).await,
+        Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args),
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),

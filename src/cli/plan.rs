@@ -7,7 +7,7 @@ use super::list::{List, duration, grouped};
 use super::selection::Selection;
 use crate::engine::knowledge;
 use crate::engine::run::Planned;
-use crate::model::Result;
+use crate::model::{Result, Strategy};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -24,7 +24,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
     let requests = args.selection.requests(context, &known)?;
     let mut plans = Vec::new();
@@ -39,9 +39,12 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     Ok(0)
 }
 
+/// Batches or partitions that are listed for people.
+const GROUPS_SHOWN_MAX: usize = 16;
+
 /// The plans as a table with a total.
 pub fn as_text(plans: &[(String, Planned)], with_slices: bool) -> String {
-    let mut list = List::new(["table", ">slices", ">calls", ">rows", ">time", "how"]);
+    let mut list = List::new(["table", "strategy", ">slices", ">calls", ">rows", ">time", "how"]);
     let (mut calls, mut rows, mut minutes) = (0, 0, 0.0f64);
     for (dataset, planned) in plans {
         let plan = &planned.plan;
@@ -50,11 +53,21 @@ pub fn as_text(plans: &[(String, Planned)], with_slices: bool) -> String {
         minutes = minutes.max(plan.minutes);
         let slices = grouped(plan.slices.len() as u64);
         let how = if plan.slices.is_empty() { nothing_to_do(planned) } else { plan.reason.clone() };
-        let row = [dataset.clone(), slices, grouped(plan.calls), grouped(plan.rows), time(plan.minutes), how];
+        let strategy = plan.strategy.name().to_string();
+        let row = [dataset.clone(), strategy, slices, grouped(plan.calls), grouped(plan.rows), time(plan.minutes), how];
         list.push(row);
     }
-    list.push(["total".into(), String::new(), grouped(calls), grouped(rows), time(minutes), String::new()]);
+    let (none, total) = (String::new(), "total".into());
+    list.push([total, none.clone(), none.clone(), grouped(calls), grouped(rows), time(minutes), none]);
     let mut text = list.render();
+    for (dataset, planned) in plans {
+        let groups = planned.plan.groups.iter().take(GROUPS_SHOWN_MAX);
+        groups.for_each(|group| text.push_str(&format!("{dataset}: {group}\n")));
+        if planned.plan.groups.len() > GROUPS_SHOWN_MAX {
+            let more = planned.plan.groups.len() - GROUPS_SHOWN_MAX;
+            text.push_str(&format!("{dataset}: {more} more; --json lists all\n"));
+        }
+    }
     if plans.iter().any(|(_, planned)| planned.plan.estimated) {
         text.push_str("\nestimated: the calendar or the list of securities is not stored yet and is fetched first\n");
     }
@@ -73,6 +86,7 @@ pub fn as_text(plans: &[(String, Planned)], with_slices: bool) -> String {
 fn nothing_to_do(planned: &Planned) -> String {
     let plan = &planned.plan;
     match plan.points_not_due {
+        0 if plan.strategy != Strategy::FewestCalls => format!("nothing to do: {}", plan.reason),
         0 => "nothing to do".to_string(),
         not_due => format!("nothing to do; {not_due} not due yet"),
     }
@@ -89,6 +103,10 @@ fn as_json(dataset: &str, planned: &Planned, with_slices: bool) -> Value {
         "dataset": dataset, "source": planned.source.name(), "slices": plan.slices.len(), "calls": plan.calls,
         "rows": plan.rows, "minutes": plan.minutes, "points_claimed": plan.points_claimed,
         "points_not_due": plan.points_not_due, "points_provisional": plan.points_provisional,
+        "strategy": plan.strategy.name(), "strategy_about": plan.strategy.about(), "at_once": plan.at_once,
+        "groups": plan.groups.iter().map(|group| json!({
+            "label": group.label, "slices": group.slices.len(), "from": group.slices.start, "to": group.slices.end,
+        })).collect::<Vec<_>>(),
         "estimated": plan.estimated, "unknown": plan.unknown, "reason": plan.reason,
     });
     if with_slices {

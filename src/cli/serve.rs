@@ -57,6 +57,7 @@ fn options(context: &Context) -> MirrorOptions {
         caps: mirror.enforce_caps,
         rows_max: mirror.rows_max,
         body_bytes_max: mirror.body_kb_max as usize * 1024,
+        read: context.read_options(),
         ..MirrorOptions::default()
     }
 }

@@ -11,6 +11,8 @@ use super::selection::{day_text, securities};
 use super::table::{TableOptions, writer_with};
 use crate::engine::knowledge;
 use crate::model::{Dataset, Error, Filter, Order, Query, Result, Securities};
+use crate::read::{PARAMETERS, View};
+use crate::store::Scan;
 
 /// Which rows and columns.
 #[derive(Debug, clap::Args)]
@@ -44,6 +46,38 @@ struct Rows {
     /// Volumes and amounts as Tushare sends them, so that its tools can read the file
     #[arg(long)]
     tushare_units: bool,
+    #[command(flatten)]
+    seen: Seen,
+}
+
+/// In which times and in which price base.
+#[derive(Debug, clap::Args)]
+struct Seen {
+    /// The table as it was believed then: an instant (2024-06-28T18:00:00+08:00) or the end of a day in Beijing
+    #[arg(long, value_name = "INSTANT|DAY")]
+    as_of: Option<String>,
+    /// Of each statement the version that had been announced last on this day
+    #[arg(long, value_name = "DAY")]
+    known_on: Option<String>,
+    /// Prices adjusted forward (qfq) or backward (hfq), computed from raw prices and factors; none leaves them raw
+    #[arg(long, value_name = "qfq|hfq|none")]
+    adjust: Option<String>,
+    /// The day whose prices qfq leaves as they are [default: --to, or the day of --as-of, or today]
+    #[arg(long, value_name = "DAY")]
+    anchor: Option<String>,
+}
+
+impl Seen {
+    fn view(&self) -> Result<View> {
+        let mut view = View { told: true, ..View::default() };
+        for (name, value) in PARAMETERS.into_iter().zip([&self.as_of, &self.known_on, &self.adjust, &self.anchor]) {
+            let Some(value) = value else { continue };
+            let option = || format!("--{}", name.replace('_', "-"));
+            view.set(name, value).map_err(|error| error.while_doing(option()))?;
+        }
+        view.check().map_err(|error| error.while_doing("--anchor").hint("add --adjust qfq"))?;
+        Ok(view)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +85,10 @@ struct Rows {
   tidegate show daily --codes 600519.SH --from 2024-01-01 --limit 10
   tidegate show stock_basic --where list_status=D --columns ts_code,name,delist_date
   tidegate show daily --from 2024-01-02 --to 2024-01-02 --order=-pct_chg --limit 20
-  tidegate show daily --codes 600519.SH --format csv > 600519.csv")]
+  tidegate show daily --codes 600519.SH --format csv > 600519.csv
+  tidegate show daily --codes 600519.SH --from 2024-01-01 --adjust qfq
+  tidegate show income_vip --codes 600519.SH --known-on 2024-04-30
+  tidegate show daily --from 2024-01-02 --to 2024-01-02 --as-of 2024-01-03")]
 pub struct Args {
     #[command(flatten)]
     rows: Rows,
@@ -63,7 +100,8 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate export daily --out daily.parquet
-  tidegate export daily --from 2024-01-01 --out 2024.csv --tushare-units")]
+  tidegate export daily --from 2024-01-01 --out 2024.csv --tushare-units
+  tidegate export daily --out qfq.parquet --adjust qfq --anchor 2024-06-28")]
 pub struct ExportArgs {
     #[command(flatten)]
     rows: Rows,
@@ -173,13 +211,19 @@ async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Writ
     let dataset = context.catalog.get(&rows.dataset)?.clone();
     let store = context.store().await?;
     let known = knowledge::read(&*store).await?.securities;
+    let reader = context.reader(store).with(rows.seen.view()?);
+    let dataset = reader.dataset(&dataset);
     let query = rows.query(&dataset, &known)?;
     let units = if rows.tushare_units { Units::Tushare } else { Units::Canonical };
+    if let Some(anchor) = reader.anchor(&query).filter(|_| !context.quiet) {
+        let each = "each security's last factor on or before it";
+        eprintln!("forward adjusted to {anchor} ({each}); rounded to the columns' digits");
+    }
     let mut writer: Box<dyn RowWriter> = match output {
         Output::Table => writer_with(&dataset, &query.columns, units, table_options(), out)?,
         Output::Rows(format) => writer(format, &dataset, &query.columns, units, out)?,
     };
-    let mut batches = store.scan(&query).await?;
+    let mut batches = reader.scan(&query).await?;
     let mut written = 0;
     while let Some(batch) = batches.try_next().await? {
         written += batch.num_rows() as u64;

@@ -16,6 +16,10 @@ use crate::model::{Error, ErrorKind, Outcome, Result, Task, TaskState, task::Req
   tidegate sync daily --codes 600519.SH,000001.SZ
   tidegate sync --all
   tidegate sync daily --from 2024-03-05 --to 2024-03-05 --force
+  tidegate sync --periods daily,weekly,monthly --codes 600519.SH --all-history
+  tidegate sync daily --strategy incremental --look-back 5
+  tidegate sync daily --strategy range --from 2024-01-01 --to 2024-03-30
+  tidegate sync daily --strategy by_security --batch-size 500 --offset 1000
 
 Running the same command again goes on where the last run stopped; Ctrl-C pauses.")]
 pub struct Args {
@@ -25,7 +29,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
     let requests = args.selection.requests(context, &known)?;
     let _running = match store.run_exclusively().await {
@@ -61,7 +65,7 @@ async fn join(context: &Context, engine: &Engine, requests: Vec<(String, Request
     for task in joined {
         eprintln!("{:16} joined task {}, which another process is running", task.dataset, task.id);
         let task = follow_to_end(engine, task, &stop).await?;
-        synced.push(Synced { dataset: task.dataset.clone(), task: Some(task), error: None });
+        synced.push(Synced::of(task));
     }
     report(context, &synced)
 }
@@ -119,6 +123,7 @@ fn as_text(synced: &[Synced]) -> String {
         ">unchanged",
         ">withdrawn",
         ">quarantined",
+        ">in conflict",
         ">failed",
     ]);
     let tasks = || synced.iter().filter_map(|one| one.task.as_ref());
@@ -136,10 +141,14 @@ fn as_text(synced: &[Synced]) -> String {
             grouped(totals.rows_unchanged),
             grouped(totals.rows_withdrawn),
             grouped(totals.rows_quarantined),
+            grouped(totals.rows_conflicting),
             grouped(totals.slices_failed),
         ]);
     }
     let mut text = list.render();
+    for days in synced.iter().filter_map(|one| one.days.as_ref()) {
+        text.push_str(&format!("\n{}\n", super::days::as_text(days)));
+    }
     for task in tasks() {
         let totals = &task.totals;
         let spent = [
@@ -174,6 +183,7 @@ fn as_json(one: &Synced) -> Value {
         "outcome": one.task.as_ref().and_then(|task| task.outcome).map(Outcome::name),
         "note": one.task.as_ref().and_then(|task| task.note.clone()),
         "totals": one.task.as_ref().map(|task| &task.totals),
+        "days": one.days.as_ref().map(super::days::as_json),
         "error": one.error.as_ref().map(|error| json!({
             "kind": error.kind().name(), "message": error.to_string(), "hint": error.hint_text(),
         })),

@@ -101,8 +101,10 @@ pub async fn resume(context: &Context, args: ResumeArgs) -> Result<u8> {
         display.follow(&task.dataset, progress);
         let (dataset, id) = (task.dataset, task.id);
         match engine.run(id, &stop, &watcher).await {
-            Ok(task) => synced.push(Synced { dataset, task: Some(task), error: None }),
-            Err(error) => synced.push(Synced { dataset, task: engine.task(id).await.ok(), error: Some(error) }),
+            Ok(task) => synced.push(Synced::of(task)),
+            Err(error) => {
+                synced.push(Synced { task: engine.task(id).await.ok(), ..Synced::failed(dataset, error) });
+            }
         }
     }
     display.close().await;

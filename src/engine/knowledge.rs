@@ -10,9 +10,11 @@ use arrow_array::{
 };
 use futures::TryStreamExt;
 
-use crate::model::{Day, Filter, Query, Result, Security, SecurityList, Span, TradingCalendar};
-use crate::plan::Knowledge;
-use crate::store::Scan;
+use crate::model::{
+    Dataset, Day, Filter, Instant, Query, Result, Security, SecurityList, Span, Strategy, TradingCalendar,
+};
+use crate::plan::{Knowledge, Reports, Schedule, Wanted, open_periods};
+use crate::store::{Scan, Store};
 
 /// Datasets that plans depend on, in the order in which they are kept.
 pub const PREREQUISITES: [&str; 3] = ["trade_cal", "stock_basic", "bse_mapping"];
@@ -23,10 +25,56 @@ pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
     let former = read_former_codes(store).await?;
     let securities = read_securities(store, &former).await?;
     let suspended = read_suspended(store).await?;
-    Ok(Knowledge { calendar, securities, suspended })
+    Ok(Knowledge { calendar, securities, suspended, ..Knowledge::default() })
 }
 
-async fn collect(store: &dyn Scan, dataset: &str, columns: &[&str], filters: Vec<Filter>) -> Result<Vec<RecordBatch>> {
+/// As `read`, with what the strategy of a request has to know besides.
+pub async fn read_for(store: &dyn Store, dataset: &Dataset, wanted: &Wanted, now: Instant) -> Result<Knowledge> {
+    let mut knowledge = read(store).await?;
+    match wanted.kept.strategy {
+        Strategy::Statements => knowledge.reports = read_reports(store, dataset, &knowledge.calendar, now).await?,
+        Strategy::Incremental => knowledge.failures = store.failures(Some(&dataset.name), false).await?,
+        _ => {}
+    }
+    Ok(knowledge)
+}
+
+/// Disclosures and stored rows of the periods whose reports may still come, and what failed.
+async fn read_reports(
+    store: &dyn Store,
+    dataset: &Dataset,
+    calendar: &TradingCalendar,
+    now: Instant,
+) -> Result<Reports> {
+    let mut reports = Reports { failures: store.failures(Some(&dataset.name), false).await?, ..Reports::default() };
+    let periods = open_periods(dataset, &Schedule::new(dataset, calendar), now);
+    let values = || periods.iter().map(|period| period.to_string()).collect();
+    let columns = ["ts_code", "end_date", "pre_date", "actual_date"];
+    let in_period = Filter::In { column: "end_date".into(), values: values() };
+    for batch in &collect(store, "disclosure_date", &columns, vec![in_period]).await? {
+        let planned = days(batch, 2).zip(days(batch, 3)).map(|(planned, actual)| actual.or(planned));
+        for ((code, period), disclosed) in texts(batch, 0).zip(days(batch, 1)).zip(planned) {
+            let (Some(period), Some(disclosed)) = (period, disclosed) else { continue };
+            reports.disclosed.entry(period).or_default().insert(code.into(), disclosed);
+        }
+    }
+    let (Some(security), Some(time)) = (&dataset.security, &dataset.time) else { return Ok(reports) };
+    let in_period = Filter::In { column: time.clone(), values: values() };
+    for batch in &collect(store, &dataset.name, &[security, time], vec![in_period]).await? {
+        for (code, period) in texts(batch, 0).zip(days(batch, 1)) {
+            let Some(period) = period else { continue };
+            reports.stored.entry(period).or_default().insert(code.into());
+        }
+    }
+    Ok(reports)
+}
+
+async fn collect<S: Scan + ?Sized>(
+    store: &S,
+    dataset: &str,
+    columns: &[&str],
+    filters: Vec<Filter>,
+) -> Result<Vec<RecordBatch>> {
     let columns = columns.iter().map(|column| column.to_string()).collect();
     let query = Query { columns, filters, ..Query::all(dataset) };
     match store.scan(&query).await {

@@ -8,6 +8,7 @@ impl Engine {
     /// is a `Conflict` that names it.
     pub async fn submit(&self, dataset: &str, request: Request) -> Result<Task> {
         let dataset = self.catalog.get(dataset)?;
+        self.kept(dataset, &request)?;
         if let Some(open) = self.open_task(&dataset.name).await? {
             if open.request == request {
                 return Ok(open);

@@ -1,12 +1,15 @@
 //! Several datasets in one go: what plans depend on first, then the rest, a few at a time.
 
+use std::time::Instant as Moment;
+
 use futures::StreamExt;
 use tokio::sync::watch;
 
+use super::days::{self, DayReport};
 use super::progress::{Progress, Watcher};
 use super::stop::Stop;
 use super::{Engine, knowledge};
-use crate::model::{Error, ErrorKind, How, Result, Securities, Task, task::Request};
+use crate::model::{Error, ErrorKind, How, Result, Securities, Strategy, Task, task::Request};
 
 /// How the sync of one dataset went.
 #[derive(Debug)]
@@ -15,6 +18,19 @@ pub struct Synced {
     /// The task as it stands now; absent when it could not even be created.
     pub task: Option<Task>,
     pub error: Option<Error>,
+    /// Day by day, where the strategy is `range`.
+    pub days: Option<DayReport>,
+}
+
+impl Synced {
+    pub fn failed(dataset: String, error: Error) -> Synced {
+        Synced { dataset, task: None, error: Some(error), days: None }
+    }
+
+    /// How a task went, or stands now.
+    pub fn of(task: Task) -> Synced {
+        Synced { dataset: task.dataset.clone(), task: Some(task), error: None, days: None }
+    }
 }
 
 impl Engine {
@@ -74,19 +90,45 @@ impl Engine {
         watch: &(dyn Fn(&str, watch::Receiver<Progress>) + Sync),
     ) -> Synced {
         if stop.asked() {
-            let error = Error::new(ErrorKind::Interrupted, "stopped before it began");
-            return Synced { dataset, task: None, error: Some(error) };
+            return Synced::failed(dataset, Error::new(ErrorKind::Interrupted, "stopped before it began"));
         }
-        let task = match self.submit(&dataset, request).await {
+        let task = match self.submit(&dataset, request.clone()).await {
             Ok(task) => task,
-            Err(error) => return Synced { dataset, task: None, error: Some(error) },
+            Err(error) => return Synced::failed(dataset, error),
         };
         let (watcher, receiver) = Watcher::new(&dataset, task.id);
+        let watcher = watcher.remembering();
         watch(&dataset, receiver);
-        match self.run(task.id, stop, &watcher).await {
-            Ok(task) => Synced { dataset, task: Some(task), error: None },
-            Err(error) => Synced { dataset, task: self.task(task.id).await.ok(), error: Some(error) },
+        let started = Moment::now();
+        let mut synced = match self.run(task.id, stop, &watcher).await {
+            Ok(task) => Synced::of(task),
+            Err(error) => Synced { task: self.task(task.id).await.ok(), ..Synced::failed(dataset.clone(), error) },
+        };
+        match self.days_of_run(&dataset, &request, &watcher, started).await {
+            Ok(days) => synced.days = days,
+            Err(error) => synced.error = synced.error.or(Some(error)),
         }
+        synced
+    }
+
+    /// The days of a range run, written down; nothing for other strategies.
+    async fn days_of_run(
+        &self,
+        dataset: &str,
+        request: &Request,
+        watcher: &Watcher,
+        started: Moment,
+    ) -> Result<Option<DayReport>> {
+        let dataset = self.catalog.get(dataset)?.clone();
+        if self.kept(&dataset, request)?.strategy != Strategy::Range {
+            return Ok(None);
+        }
+        let span = days::span_of(request)?;
+        let standing = self.standing(&dataset, span).await?;
+        let millis = started.elapsed().as_millis() as u64;
+        let report = days::report_of_run(&dataset, standing, span, &watcher.asked(), millis);
+        self.record_range(&report).await?;
+        Ok(Some(report))
     }
 }
 

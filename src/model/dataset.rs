@@ -41,6 +41,12 @@ pub struct Dataset {
     pub expect: Expect,
     pub publish: Publish,
     pub policy: Policy,
+    /// How versions of one row are told apart; absent where a row has one version.
+    #[serde(default)]
+    pub versions: Option<Versions>,
+    /// Which prices are adjusted on read, and by what; absent where there are none.
+    #[serde(default)]
+    pub adjust: Option<Adjusted>,
     /// How Tushare serves it; absent when it does not.
     #[serde(default)]
     pub tushare: Option<Tushare>,
@@ -234,6 +240,41 @@ impl FieldRule {
     }
 }
 
+/// Rows that are versions of one thing, each announced on a day of its own: the corrected statement beside the first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versions {
+    /// The columns of the key in which versions differ; of two announced on one day the greater counts, the first
+    /// named column first. The other columns of the key say what the versions are versions of.
+    pub columns: Vec<String>,
+    /// The dates that say when a version was announced; the first that is there counts.
+    pub announced: Vec<String>,
+}
+
+/// Prices that are adjusted on read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adjusted {
+    /// The columns that are multiplied by the factor.
+    pub prices: Vec<String>,
+    /// Columns that are one price less another, taken anew from the adjusted ones: column -> [price, price].
+    #[serde(default)]
+    pub differences: BTreeMap<String, [String; 2]>,
+    /// Where a security's factors are: the first of these that has any.
+    pub factors: Vec<Factors>,
+}
+
+/// A table of cumulative backward factors: raw price x factor is the backward adjusted price.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Factors {
+    pub dataset: String,
+    pub column: String,
+    /// The table has rows for ex-dates only, and the factor is 1 before the first of them.
+    #[serde(default)]
+    pub ex_dates_only: bool,
+}
+
 /// How Tushare serves the dataset.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -315,6 +356,9 @@ pub struct Served {
     /// How well the values agree with those of the first source.
     #[serde(default)]
     pub agrees: Agreement,
+    /// The source's words -> the column's, where they differ; other words cannot be read. Empty: they are the same.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
 }
 
 /// What is proven about a column of another source. Failover writes proven columns only.

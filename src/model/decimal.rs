@@ -205,6 +205,16 @@ fn write_u128(out: &mut Vec<u8>, mut value: u128) {
     out.extend_from_slice(&buffer[at..]);
 }
 
+/// `value x factor / divisor`, rounded half to even. `None` when the divisor is 0 or 38 digits do not suffice.
+pub fn multiply_divide(value: i128, factor: i128, divisor: i128) -> Option<i128> {
+    let product = value.checked_mul(factor)?;
+    let (quotient, rest) = (product.checked_div(divisor)?, product.checked_rem(divisor)?);
+    let away = if (product < 0) == (divisor < 0) { 1 } else { -1 };
+    let (twice, whole) = (rest.unsigned_abs().checked_mul(2)?, divisor.unsigned_abs());
+    let rounds = twice > whole || (twice == whole && quotient % 2 != 0);
+    Some(if rounds { quotient + away } else { quotient })
+}
+
 /// `write` as a string, for people: `12.5`, `12`.
 pub fn to_text(value: i128, scale: i8) -> String {
     let mut out = Vec::with_capacity(24);
@@ -271,6 +281,24 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, value, scale, shift, keep_point);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn quotients_are_rounded_half_to_even() {
+        for (value, factor, divisor, expected) in [
+            (10, 1, 4, Some(2)),
+            (14, 1, 4, Some(4)),
+            (-10, 1, 4, Some(-2)),
+            (-14, 1, 4, Some(-4)),
+            (7, 3, 2, Some(10)),
+            (100_001, 1_000_000, 3_000_000, Some(33_334)),
+            (-11, 1, 4, Some(-3)),
+            (5, 0, 7, Some(0)),
+            (5, 1, 0, None),
+            (i128::MAX, 2, 2, None),
+        ] {
+            assert_eq!(multiply_divide(value, factor, divisor), expected, "{value} x {factor} / {divisor}");
         }
     }
 }

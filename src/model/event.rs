@@ -19,12 +19,14 @@ pub enum EventType {
     TaskPaused,
     TaskCompleted,
     TaskFailed,
+    /// A range of days was worked through; the data says what became of each day and what it took.
+    RangeFinished,
     /// A source refused as a whole and was set aside.
     SourceSetAside,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 12] = [
+    pub const ALL: [EventType; 13] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
         EventType::RowsConflicting,
@@ -36,6 +38,7 @@ impl EventType {
         EventType::TaskPaused,
         EventType::TaskCompleted,
         EventType::TaskFailed,
+        EventType::RangeFinished,
         EventType::SourceSetAside,
     ];
 
@@ -52,6 +55,7 @@ impl EventType {
             EventType::TaskPaused => "task.paused",
             EventType::TaskCompleted => "task.completed",
             EventType::TaskFailed => "task.failed",
+            EventType::RangeFinished => "range.finished",
             EventType::SourceSetAside => "source.set_aside",
         }
     }

@@ -1,9 +1,13 @@
 //! The planner, pure: dataset + ledger + calendar + securities + quotas -> slices with calls, rows and minutes.
 
 mod audit;
+mod days;
 mod expect;
 mod judge;
+mod realtime;
 mod schedule;
+mod statements;
+mod strategy;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -13,13 +17,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use audit::{Audit, Cells, Hole, HoleState, audit};
+pub use days::{DayState, DayStatus, LastSync, day_statuses, last_syncs};
 pub use expect::SECURITIES_DEFAULT;
 pub use judge::judge;
+pub use realtime::{SESSIONS, is_trading, next_poll};
 pub use schedule::Schedule;
+pub use statements::{Reports, open_periods, target_period};
+pub use strategy::{Defaults, Group, Kept, partition_of};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{
-    Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
+    Coverage, Dataset, Day, Failure, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
 };
 use expect::Members;
 use timeline::Timeline;
@@ -34,6 +42,10 @@ pub struct Knowledge {
     pub securities: SecurityList,
     /// Whole-day suspensions from `suspend_d`, where that table is claimed.
     pub suspended: HashMap<Day, HashSet<Arc<str>>>,
+    /// Unresolved failures of the dataset; read for strategy `incremental` only.
+    pub failures: Vec<Failure>,
+    /// What strategy `statements` goes by; read for that strategy only.
+    pub reports: Reports,
 }
 
 /// What is wanted.
@@ -45,6 +57,7 @@ pub struct Wanted {
     pub to: Option<Day>,
     /// Ask again for what is claimed and final.
     pub force: bool,
+    pub kept: Kept,
 }
 
 /// Everything a plan depends on.
@@ -83,15 +96,85 @@ pub struct Plan {
     pub unknown: Vec<String>,
     /// The calendar or the list of securities is not known: every weekday, and `SECURITIES_DEFAULT` securities.
     pub estimated: bool,
+    /// Slices that belong together (batches, partitions, what comes first and why), in order; empty when all do.
+    pub groups: Vec<Group>,
+    /// Nothing is written before everything is there; then all of it in one commit.
+    pub at_once: bool,
     /// Why open cells cannot be asked for at all; a plan without slices is otherwise a plan with nothing to do.
     pub blocked: Option<String>,
 }
 
-/// The fewest calls that bring what is wanted, due and not claimed.
+impl Plan {
+    /// How many partitions are worked on side by side; 1 where that is not the strategy.
+    pub fn partitions(&self) -> usize {
+        if self.strategy == Strategy::Partitions { self.groups.len().max(1) } else { 1 }
+    }
+}
+
+/// What the strategy asks for of what is wanted, due and not claimed, in the fewest calls that it allows.
 pub fn plan(input: &Input) -> Plan {
+    let mut plan = match input.wanted.kept.strategy {
+        Strategy::Statements => statements::plan(input),
+        Strategy::Incremental if input.wanted.from.is_none() => incremental(input),
+        Strategy::FullReplace => full_replace(input),
+        _ => open_cells(input),
+    };
+    plan.strategy = input.wanted.kept.strategy;
+    plan
+}
+
+/// From the last whole day on, or from the first failure that may be tried again; what was left open before is not looked
+/// for.
+fn incremental(input: &Input) -> Plan {
+    let timeline = Timeline::new(input.dataset, input.knowledge, None, input.wanted.to, input.now);
+    let members = Members::of(input.dataset, input.knowledge, &input.wanted.securities, timeline.timeless);
+    let open = Open::new(input, &timeline, &members);
+    let failed = input.knowledge.failures.iter().filter(|failure| failure.may_retry(input.now));
+    let failed = failed.map(|failure| failure.area.span.from).filter(|day| *day > Day::MIN).min();
+    let whole = strategy::incremental_from(&timeline.points, &open.counts, input.wanted.kept.look_back);
+    let from = whole.map(|whole| failed.map_or(whole, |failed| failed.min(whole)));
+    let wanted = Wanted { from, ..input.wanted.clone() };
+    let mut plan = open_cells(&Input { wanted: &wanted, ..*input });
+    if let Some(from) = from.filter(|_| !plan.slices.is_empty()) {
+        plan.reason += &format!("; from {from} on");
+    }
+    plan
+}
+
+/// Once anything is open, everything is asked anew.
+fn full_replace(input: &Input) -> Plan {
+    let found = open_cells(input);
+    if found.slices.is_empty() {
+        return found;
+    }
+    let wanted = Wanted { force: true, ..input.wanted.clone() };
+    let mut plan = open_cells(&Input { wanted: &wanted, ..*input });
+    plan.at_once = plan.slices.len() > 1;
+    let rows_max = wanted.kept.replace_rows_max;
+    if plan.at_once && plan.rows > rows_max {
+        let (rows, rows_max) = (grouped(plan.rows), grouped(rows_max));
+        plan.blocked = Some(format!("{rows} rows cannot be replaced in one step: at most {rows_max} are held back"));
+    }
+    plan.reason += "; everything anew, put in place in one step";
+    plan
+}
+
+/// The plain plan: every open cell of the wanted securities and days.
+fn open_cells(input: &Input) -> Plan {
     let wanted = input.wanted;
+    let kept = &wanted.kept;
     let timeline = Timeline::new(input.dataset, input.knowledge, wanted.from, wanted.to, input.now);
-    let members = Members::of(input.dataset, input.knowledge, &wanted.securities, timeline.timeless);
+    let timeline = timeline.looking_back(kept.look_back, input.dataset);
+    let timeline = if kept.strategy == Strategy::Realtime { timeline.with_running_day() } else { timeline };
+    let mut members = Members::of(input.dataset, input.knowledge, &wanted.securities, timeline.timeless);
+    if kept.strategy == Strategy::BySecurity && kept.offset > 0 {
+        let known = members.members.len();
+        members.members.drain(..kept.offset.min(known));
+        if members.members.is_empty() {
+            let reason = format!("the batch at offset {} is empty: there are {known} securities", kept.offset);
+            return Plan { reason, days: 1, unknown: members.unknown, ..Plan::default() };
+        }
+    }
     let open = Open::new(input, &timeline, &members);
     let asked = open.counts.iter().filter(|count| **count > 0).count() as u64;
     let provisional = open.counts.iter().zip(&open.stale).filter(|(count, stale)| **count > 0 && **stale).count();
@@ -107,33 +190,46 @@ pub fn plan(input: &Input) -> Plan {
         plan.reason = nothing_to_ask(&timeline, &members);
     } else {
         choose(input, &open, &members, &mut plan);
+        let codes: Vec<Arc<str>> = members.members.iter().map(|member| member.code.clone()).collect();
+        if plan.blocked.is_none() {
+            strategy::group(input, &mut plan, &codes);
+        }
     }
     plan.unknown = members.unknown;
     plan
 }
 
-/// Weighs every way and fills in the cheapest: fewest calls, then fewest rows, then the offer's own order.
+/// Weighs every way that the strategy allows and fills in the cheapest: fewest calls, then fewest rows, then the
+/// offer's own order.
 fn choose(input: &Input, open: &Open, members: &Members, plan: &mut Plan) {
+    let (offer, strategy) = (input.offer, input.wanted.kept.strategy);
     let mut ways: Vec<(Cost, Way)> = open.ways().into_iter().map(|way| (open.cost(way), way)).collect();
     ways.sort_by_key(|(cost, _)| *cost);
-    let Some((cost, way)) = ways.first().copied() else {
-        plan.blocked = Some(blocked(input, members));
-        plan.reason = plan.blocked.clone().unwrap_or_default();
+    let mut allowed = ways.iter().filter(|(_, way)| strategy::allows(strategy, *way, &offer.cuts));
+    let cheapest = allowed.next().or_else(|| ways.first().filter(|_| strategy::falls_back(strategy))).copied();
+    let Some((cost, way)) = cheapest else {
+        let blocked = if ways.is_empty() { blocked(input, members) } else { strategy::no_way(strategy, offer) };
+        plan.reason = blocked.clone();
+        plan.blocked = Some(blocked);
         return;
     };
     plan.slices = open.slices(way);
-    (plan.calls, plan.rows) = (cost.calls, cost.rows);
-    let offer = input.offer;
-    plan.minutes = offer.per_minute.map_or(0.0, |per_minute| cost.calls as f64 / f64::from(per_minute.max(1)));
-    plan.days = offer.per_day.map_or(1, |per_day| cost.calls.div_ceil(per_day.max(1)));
+    count(offer, cost, plan);
     plan.reason = format!("{}: {}", ways::label(way, offer), counted(cost.calls, "call"));
-    let other = ways[1..].iter().find(|(other, _)| other.calls > cost.calls);
+    let other = ways.iter().find(|(other, _)| other.calls > cost.calls);
     if let Some((other, way)) = other.filter(|(_, way)| !matches!(way, Way::Mixed { .. })) {
         plan.reason += &format!("; {} would take {}", ways::label(*way, offer), grouped(other.calls));
     }
     if plan.days > 1 {
         plan.reason += &format!("; {} days at {} calls a day", plan.days, grouped(offer.per_day.unwrap_or(0)));
     }
+}
+
+/// Fills in what the slices cost at the source's quota.
+fn count(offer: &Offer, cost: Cost, plan: &mut Plan) {
+    (plan.calls, plan.rows) = (cost.calls, cost.rows);
+    plan.minutes = offer.per_minute.map_or(0.0, |per_minute| cost.calls as f64 / f64::from(per_minute.max(1)));
+    plan.days = offer.per_day.map_or(1, |per_day| cost.calls.div_ceil(per_day.max(1)));
 }
 
 fn blocked(input: &Input, members: &Members) -> String {

@@ -1,6 +1,7 @@
 //! Tables of plans: rows of data, and one function that plans them.
 
 mod audits;
+mod strategies;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,6 +129,7 @@ fn knowledge(count: usize) -> Knowledge {
         calendar: TradingCalendar::new(open, Some(span)),
         securities: SecurityList::new(securities),
         suspended: HashMap::new(),
+        ..Knowledge::default()
     }
 }
 
@@ -137,7 +139,7 @@ fn wanted(codes: &str, from: &str, to: &str) -> Wanted {
         codes => Securities::Some(codes.split(',').map(Arc::from).collect()),
     };
     let parse = |text: &str| (!text.is_empty()).then(|| day(text));
-    Wanted { securities, from: parse(from), to: parse(to), force: false }
+    Wanted { securities, from: parse(from), to: parse(to), force: false, kept: Kept::default() }
 }
 
 fn claim(area: Area, at: &str, stale_at: Option<&str>) -> Claim {
@@ -156,6 +158,7 @@ fn one(code: &str, from: &str, to: &str) -> Area {
 }
 
 /// Everything that a plan depends on, with the evening of the last day of 2020 as "now".
+#[derive(Clone)]
 struct Case {
     dataset: Dataset,
     offer: Offer,

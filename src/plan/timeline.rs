@@ -15,6 +15,16 @@ pub struct Timeline<'a> {
     pub not_due: Vec<Day>,
     pub timeless: bool,
     now: Instant,
+    look_back: Option<LookBack>,
+}
+
+/// Points that old claims do not hold, however final: late corrections are looked for there.
+#[derive(Clone, Copy, Debug)]
+struct LookBack {
+    /// The index of the first of these points.
+    first: usize,
+    /// Claims that were made later than this hold all the same: asking twice is asking once.
+    before: Instant,
 }
 
 impl<'a> Timeline<'a> {
@@ -32,7 +42,24 @@ impl<'a> Timeline<'a> {
         let mut points = schedule.points(from, to.map_or(horizon, |day| day.min(horizon)), now.day());
         let due = if timeless { points.len() } else { points.partition_point(|day| schedule.due_at(*day) <= now) };
         let not_due = points.split_off(due);
-        Timeline { schedule, points, not_due, timeless, now }
+        Timeline { schedule, points, not_due, timeless, now, look_back: None }
+    }
+
+    /// The last `points` of the timeline are asked for again unless they were asked for within the refresh time.
+    pub fn looking_back(mut self, points: usize, dataset: &Dataset) -> Timeline<'a> {
+        let before = self.now.plus_seconds(-i64::from(dataset.publish.refresh_hours) * 3_600);
+        let first = self.points.len().saturating_sub(points);
+        self.look_back = (points > 0 && !self.timeless).then_some(LookBack { first, before });
+        self
+    }
+
+    /// The running day counts as due although its rows are not all published: realtime tables show it as it grows.
+    pub fn with_running_day(mut self) -> Timeline<'a> {
+        let today = self.now.day();
+        if let Some(at) = self.not_due.iter().position(|day| *day == today) {
+            self.points.extend(self.not_due.drain(..=at));
+        }
+        self
     }
 
     /// The indices of the points in `span`.
@@ -45,7 +72,10 @@ impl<'a> Timeline<'a> {
     /// The indices of the points that `claim` holds now: those that were due when it was made and, once it is
     /// stale, only those about which its answer was final already.
     pub fn held(&self, claim: &Claim) -> Range<usize> {
-        let range = self.range(claim.area.span);
+        let mut range = self.range(claim.area.span);
+        if let Some(LookBack { first, .. }) = self.look_back.filter(|look_back| claim.at <= look_back.before) {
+            range.end = range.end.min(first.max(range.start));
+        }
         let holds = claim.holds_at(self.now);
         if self.timeless {
             return if holds { range } else { range.start..range.start };

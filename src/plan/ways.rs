@@ -291,7 +291,7 @@ impl<'a> Open<'a> {
 }
 
 /// Calls for a slice of `rows`: pages times facets. A full page is not an answer, so rows at the cap take two.
-fn calls(offer: &Offer, rows: f64) -> u64 {
+pub fn calls(offer: &Offer, rows: f64) -> u64 {
     let facets = u64::from(offer.calls_per_slice.max(1));
     let Some(cap) = offer.row_cap else { return facets };
     let rows_per_facet = rows.round() as u64 / facets;

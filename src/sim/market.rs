@@ -15,11 +15,11 @@ use crate::model::{
 };
 use crate::store::{BatchStream, Scan};
 
-use super::answer::{filtered, needed, ordered, projected};
 use super::core::Core;
 use super::rows::Rows;
 use super::scope::Scope;
 use super::tables;
+use crate::read::rows::{filtered, needed, ordered, projected};
 
 /// What a market is made from. The same options give the same rows.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Answer {
             false => query.order.clone(),
         };
         for part in &order {
-            super::answer::position(&dataset, &part.column)?;
+            crate::read::rows::position(&dataset, &part.column)?;
         }
         let now = query.as_of.map_or(core.now(), |as_of| as_of.min(core.now()));
         let scope = Scope::of(&core, &dataset, query, now)?;

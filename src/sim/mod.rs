@@ -1,6 +1,6 @@
 //! A synthetic A-share market, computed from a seed, and scripted faults: what the demo and the tests sync from.
 
-mod answer;
+mod baostock;
 mod bars;
 mod core;
 mod dice;
@@ -18,6 +18,7 @@ mod sessions;
 mod story;
 mod tables;
 
+pub use baostock::{BaostockServer, BaostockServerOptions, WireFault, WireRecord, WireRule};
 pub use faults::{ApiCount, Fault, FaultScript, Rule, Served};
 pub use market::{Market, MarketOptions};
 pub use server::{Server, ServerOptions};

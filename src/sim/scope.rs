@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::model::dataset::Points;
 use crate::model::{ColumnType, Dataset, Day, Filter, Instant, Query, Result, Span};
 
-use super::answer::column_of;
 use super::core::Core;
 use super::holidays::FIRST_DAY;
+use crate::read::rows::column_of;
 
 /// The part of a dataset that a table shall produce. It may produce more: filters follow.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Scope {
     fn narrow(&mut self, core: &Core, filter: &Filter) -> Result<()> {
         let dataset = self.dataset.clone();
         let name = column_of(filter);
-        let column = &dataset.columns[super::answer::position(&dataset, name)?];
+        let column = &dataset.columns[crate::read::rows::position(&dataset, name)?];
         match (column.kind, filter) {
             (ColumnType::Date, Filter::In { values, .. }) => {
                 let days = values.iter().map(|text| Day::parse(text)).collect::<Result<Vec<Day>>>()?;

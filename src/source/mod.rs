@@ -1,5 +1,6 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod baostock;
 pub mod file;
 pub mod tushare;
 
@@ -21,6 +22,8 @@ pub struct Call {
     pub facet: u32,
     /// Rows to skip.
     pub offset: u64,
+    /// Fill columns that are not proven equal too, for comparing; what is stored never comes from them.
+    pub unproven: bool,
 }
 
 /// The answer to a call.

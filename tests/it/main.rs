@@ -1,7 +1,10 @@
 //! One binary for all integration tests.
 
+mod baostock;
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
@@ -16,7 +19,11 @@ mod store_model;
 mod store_postgres;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
+mod times;
+mod times_real;
 mod tushare;
 mod world;

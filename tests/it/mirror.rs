@@ -60,6 +60,25 @@ fn the_official_client_reads_every_table_from_the_mirror() {
     eprintln!("{out}");
 }
 
+/// `tushare.pro_bar` asks for raw bars and factors and adjusts by itself: it must come to what the mirror computes.
+#[test]
+fn pro_bar_of_the_official_client_agrees_with_the_mirror_s_adjusted_prices() {
+    let world = World::new(Wanted { securities: 12, first: "2023-03-01", last: "2024-02-02", ..Wanted::default() });
+    world.create_store();
+    let tables = ["stock_basic", "daily", "weekly", "monthly", "adj_factor"];
+    let span = ["--from", "2023-03-01", "--to", "2024-02-02", "--quiet"];
+    world.run(&[&["sync"], &tables[..], &span].concat(), 0);
+    let mirror = Mirror::of(world.tidegate(&[]));
+    let python = std::env::var("TIDEGATE_PYTHON").expect("scripts/test sets TIDEGATE_PYTHON: run the tests through it");
+    let mut script = Command::new(python);
+    script.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/official/pro_bar.py"));
+    script.args(["--url", &mirror.url, "--token", "any", "--from", "20230301", "--to", "20240202"]);
+    let ran = script.current_dir(world.folder.path()).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    eprintln!("{out}");
+}
+
 /// The folder with real market data, when it is there.
 fn real_data() -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");

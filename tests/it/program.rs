@@ -26,6 +26,11 @@ fn bad_input_gets_one_clear_message_with_the_remedy() {
         (&["show", "daily", "--where", "close"], 2, &["COLUMN=VALUE"]),
         (&["show", "daily", "--format", "xlsx"], 2, &["xlsx", "csv"]),
         (&["show", "trade_cal", "--codes", "600519.SH"], 2, &["trade_cal", "--where"]),
+        (&["show", "daily", "--as-of", "yesterday"], 2, &["--as-of", "end of that day in Beijing"]),
+        (&["show", "daily", "--known-on", "2024-01-05"], 2, &["daily", "--as-of"]),
+        (&["show", "daily", "--adjust", "forward"], 2, &["--adjust", "qfq, hfq or none"]),
+        (&["show", "daily", "--anchor", "2024-01-05"], 2, &["--anchor", "--adjust qfq"]),
+        (&["show", "index_daily", "--adjust", "qfq"], 2, &["index_daily", "docs/guide/catalogue.md"]),
         (&["import", "daily", "missing.csv"], 4, &["missing.csv"]),
         (&["import", "daily", "no_key.csv"], 2, &["no_key.csv", "--map"]),
         (&["import", "daily", "broken.csv.gz"], 2, &["broken.csv.gz"]),
@@ -138,6 +143,49 @@ fn a_session_from_an_empty_folder_to_an_audited_store() {
         folder.join("copy.db").display()
     ));
     assert_eq!(difference.trim(), "0", "what is exported and imported again is the same");
+}
+
+/// A correction, a price base, and what was known: the same flags on `show` and `export`.
+#[test]
+fn show_and_export_read_in_two_times_and_price_bases() {
+    let world = World::new(Wanted { securities: 6, last: "2024-01-05", ..Wanted::default() });
+    world.create_store();
+    let folder = world.folder.path();
+    let import = |table: &str, text: &str| {
+        std::fs::write(folder.join("rows.csv"), text).unwrap();
+        world.run(&["import", table, "rows.csv", "--overwrite", "--quiet"], 0);
+    };
+    let bars = |close: &str| {
+        let rows = ["2024-01-02,10.00,100,1000", &format!("2024-01-03,{close},100,500")];
+        format!("ts_code,trade_date,close,vol,amount\n{}\n", rows.map(|row| format!("600000.SH,{row}")).join("\n"))
+    };
+    import("daily", &bars("5.00"));
+    let between = world.now();
+    import("daily", &bars("5.10"));
+    import("adj_factor", "ts_code,trade_date,adj_factor\n600000.SH,20240102,1\n600000.SH,20240103,2\n");
+    let close = ["show", "daily", "--columns", "close"];
+    let shown = |arguments: &[&str]| {
+        let ran = world.run(&[&close[..], arguments, &["--json"]].concat(), 0);
+        let closes: Vec<String> = ran.json().as_array().unwrap().iter().map(|row| row["close"].to_string()).collect();
+        closes.join(" ")
+    };
+    let then = between.to_string();
+    assert_eq!(shown(&[]), "10 5.1");
+    assert_eq!(shown(&["--as-of", &then]), "10 5");
+    assert_eq!(shown(&["--as-of", "2024-01-05"]), "", "nothing had been imported then");
+    assert_eq!(shown(&["--adjust", "qfq"]), "5 5.1");
+    assert_eq!(shown(&["--adjust", "qfq", "--anchor", "2024-01-02"]), "10 10.2");
+    assert_eq!(shown(&["--adjust", "hfq"]), "10 10.2");
+    assert_eq!(shown(&["--adjust", "qfq", "--as-of", &then]), "null null", "no factor was known then");
+    world.run(&["export", "daily", "--adjust", "qfq", "--to", "2024-01-03", "--out", "qfq.csv"], 0);
+    let lines = std::fs::read_to_string(folder.join("qfq.csv")).unwrap();
+    let (header, rows) = lines.split_once('\n').unwrap();
+    assert!(header.ends_with(",amount,adjust_anchor,adjust_factors"), "{header}");
+    assert!(rows.lines().all(|row| row.ends_with(",2024-01-03,adj_factor")), "{rows}");
+    let table = world.run(&["show", "daily", "--adjust", "qfq", "--to", "2024-01-03"], 0);
+    assert!(table.stdout.contains("adjust_anchor") && table.stderr.contains("adjusted to 2024-01-03"), "{table:?}");
+    let by_name = ["show", "daily", "--adjust", "qfq", "--columns", "close,adjust_factors", "--limit", "1", "--json"];
+    assert_eq!(world.run(&by_name, 0).json()[0]["adjust_factors"], "adj_factor");
 }
 
 const COLUMNS: &str = "ts_code, trade_date, open, high, low, close, pre_close, change, pct_chg, vol, amount";

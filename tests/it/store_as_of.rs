@@ -4,6 +4,7 @@ use std::future::Future;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use tidegate::model::change::Write;
 use tidegate::model::*;
@@ -115,14 +116,12 @@ async fn check(store: &dyn Store, history: &[(i64, Vec<Step>)]) -> Result<(), Te
 }
 
 /// Random corrections, withdrawals, merges and rows that come again, on a fresh store each. `TIDEGATE_SEED` repeats a
-/// run, `TIDEGATE_CASES` says how many histories there are.
+/// run.
 pub fn random_histories<F: Future<Output = Fresh>>(fresh: impl Fn() -> F) {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seed = number("TIDEGATE_SEED").unwrap_or_else(|| Clock::system().now().0 as u64);
-    println!("TIDEGATE_SEED={seed}");
+    let seed = crate::world::seed("reads as of the past");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let cases = number("TIDEGATE_CASES").unwrap_or(24) as u32;
+    let cases = if crate::world::is_long() { 1_000 } else { 24 };
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));

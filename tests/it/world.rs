@@ -188,6 +188,7 @@ pub fn program(folder: &std::path::Path) -> Command {
 }
 
 /// What a run printed.
+#[derive(Debug)]
 pub struct Ran {
     pub stdout: String,
     pub stderr: String,

@@ -103,7 +103,7 @@ impl Used {
 }
 
 /// Compares without telling by its duration where the first difference is.
-fn same(left: &[u8], right: &[u8]) -> bool {
+pub(in crate::mirror) fn same(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && left.iter().zip(right).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 

@@ -1,7 +1,8 @@
 //! A server that answers as Tushare Pro does. Whoever asks needs no other change than the address.
 //!
 //! POST on `/`, `/{api}`, `/dataapi` and `/dataapi/{api}`; the name in the body counts. [`Mirror::answer`] is the whole
-//! service without HTTP.
+//! service without HTTP. What the real service does not have: the parameters `as_of`, `known_on`, `adjust` and `anchor`,
+//! or headers such as `X-Tidegate-As-Of`, choose among times and price bases (`crate::read`).
 
 pub mod gate;
 pub mod question;
@@ -23,9 +24,10 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 
 use crate::catalog::Catalog;
-use crate::dialect::tushare::{Refusal, encode, request};
+use crate::dialect::tushare::{Asked, Refusal, encode, request};
 use crate::model::dataset::{Shape, Tushare};
 use crate::model::{Clock, Dataset, ErrorKind, Result};
+use crate::read::{ReadOptions, Reader, View};
 use crate::store::Scan;
 
 pub use gate::{Account, Gate};
@@ -50,6 +52,8 @@ pub struct MirrorOptions {
     pub concurrent_max: usize,
     /// Compress answers for those who accept it.
     pub gzip: bool,
+    /// What reading in two times and price bases may keep.
+    pub read: ReadOptions,
 }
 
 impl Default for MirrorOptions {
@@ -63,13 +67,14 @@ impl Default for MirrorOptions {
             body_bytes_max: 1 << 20,
             concurrent_max: 16,
             gzip: true,
+            read: ReadOptions::default(),
         }
     }
 }
 
 /// The service.
 pub struct Mirror {
-    scan: Arc<dyn Scan>,
+    reader: Reader,
     catalog: Arc<Catalog>,
     options: MirrorOptions,
     gate: Gate,
@@ -89,29 +94,40 @@ impl Mirror {
     pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: MirrorOptions, clock: Clock) -> Mirror {
         let gate = Gate::new(options.accounts.clone(), options.enforce_points, options.enforce_quota);
         let working = Semaphore::new(options.concurrent_max.max(1));
-        Mirror { scan, catalog, options, gate, clock, working, answered: AtomicU64::new(0) }
+        let reader = Reader::new(scan, catalog.clone(), clock.clone(), options.read.clone());
+        Mirror { reader, catalog, options, gate, clock, working, answered: AtomicU64::new(0) }
     }
 
     /// Answers one question. Refusals are answers with status 200, as the real service sends them.
     pub async fn answer(&self, body: &[u8]) -> Answer {
+        self.answer_seen(body, &[]).await
+    }
+
+    /// Answers one question with what its headers say of `read::PARAMETERS`; parameters of the same name come first.
+    async fn answer_seen(&self, body: &[u8], seen: &[(&str, &str)]) -> Answer {
         let request_id = self.request_id();
         let working = self.working.acquire().await;
         let answered = match &working {
-            Ok(_) => self.rows(body, &request_id).await,
+            Ok(_) => self.rows(body, seen, &request_id).await,
             Err(_) => Err(Refusal::Fault),
         };
         let body = answered.unwrap_or_else(|refusal| refusal.body(&request_id));
         Answer { status: 200, body }
     }
 
-    async fn rows(&self, body: &[u8], request_id: &str) -> Result<Vec<u8>, Refusal> {
+    async fn rows(&self, body: &[u8], seen: &[(&str, &str)], request_id: &str) -> Result<Vec<u8>, Refusal> {
         let asked = request::parse(body).ok_or(Refusal::NotARequest)?;
         let (dataset, table) = self.table(&asked.api_name)?;
         self.gate.enter(&asked.token, &table, self.clock.now())?;
         let question = question::read(&dataset, &table, &asked, self.cap(&table))?;
-        let scanned = self.scan(&question).await.map_err(|error| {
+        let view = view(&asked, seen)?;
+        let scanned = self.scan(&question, view).await.map_err(|error| {
             tracing::warn!(api = %asked.api_name, %error, "the mirror cannot answer");
-            if error.kind() == ErrorKind::NotFound { Refusal::UnknownApi } else { Refusal::Fault }
+            match error.kind() {
+                ErrorKind::NotFound => Refusal::UnknownApi,
+                ErrorKind::Invalid => Refusal::BadParameter { name: error.message().to_string() },
+                _ => Refusal::Fault,
+            }
         })?;
         let request_id = request_id.to_string();
         let encoding = tokio::task::spawn_blocking(move || write_answer(&dataset, &question, &scanned, &request_id));
@@ -149,8 +165,8 @@ impl Mirror {
     }
 
     /// The answer's rows and at most one more.
-    async fn scan(&self, question: &Question) -> Result<Vec<RecordBatch>> {
-        let mut stream = self.scan.scan(&question.query).await?;
+    async fn scan(&self, question: &Question, view: View) -> Result<Vec<RecordBatch>> {
+        let mut stream = self.reader.with(view).scan(&question.query).await?;
         let (mut batches, mut rows) = (Vec::new(), 0);
         while rows <= question.rows_max {
             let Some(batch) = stream.next().await.transpose()? else { break };
@@ -173,6 +189,13 @@ impl Mirror {
             number & 0xffff_ffff_ffff
         )
     }
+}
+
+/// In which times and price base the rows are wanted.
+fn view(asked: &Asked, seen: &[(&str, &str)]) -> Result<View, Refusal> {
+    let header = |name: &str| seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+    View::asked(|name| asked.params.get(name).or_else(|| header(name)))
+        .map_err(|name| Refusal::BadParameter { name: name.to_string() })
 }
 
 fn write_answer(dataset: &Dataset, question: &Question, batches: &[RecordBatch], request_id: &str) -> Result<Vec<u8>> {
@@ -202,7 +225,7 @@ pub fn router_of(mirror: Arc<Mirror>) -> Router {
 }
 
 async fn over_http(State(mirror): State<Arc<Mirror>>, headers: HeaderMap, body: Bytes) -> Response {
-    let answer = mirror.answer(&body).await;
+    let answer = mirror.answer_seen(&body, &super::seen(&headers)).await;
     let compress = mirror.options.gzip && answer.body.len() > GZIP_FROM_BYTES && accepts_gzip(&headers);
     let (body, encoded) = if compress { compressed(answer.body).await } else { (answer.body, false) };
     let mut response = Response::new(Body::from(body));

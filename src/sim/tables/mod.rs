@@ -1,5 +1,6 @@
 //! One function a dataset: the rows of a scope. They may offer more rows than asked for, never fewer.
 
+mod baostock;
 mod boards;
 mod chips;
 mod indicators;
@@ -53,6 +54,22 @@ pub fn produce(core: &Core, scope: &Scope, rows: &mut Rows) {
         "fina_audit" => reports::fina_audit(core, scope, rows),
         "disclosure_date" => reports::disclosure_date(core, scope, rows),
         "dividend" => reports::dividend(core, scope, rows),
+        "daily_valuation" => baostock::daily_valuation(core, scope, rows),
+        "trade_status" => baostock::trade_status(core, scope, rows),
+        "ex_factor" => baostock::ex_factor(core, scope, rows),
+        "stock_industry" => baostock::stock_industry(core, scope, rows),
+        "members_hs300" => baostock::members(core, scope, rows, 3),
+        "members_sz50" => baostock::members(core, scope, rows, 7),
+        "members_zz500" => baostock::members(core, scope, rows, 2),
+        "dividend_plan" => baostock::dividend_plan(core, scope, rows),
+        "quarter_profit" => baostock::quarterly(core, scope, rows, 1),
+        "quarter_operation" => baostock::quarterly(core, scope, rows, 2),
+        "quarter_growth" => baostock::quarterly(core, scope, rows, 3),
+        "quarter_dupont" => baostock::quarterly(core, scope, rows, 4),
+        "quarter_balance" => baostock::quarterly(core, scope, rows, 5),
+        "quarter_cash_flow" => baostock::quarterly(core, scope, rows, 6),
+        "express_brief" => baostock::in_brief(core, scope, rows, 7),
+        "forecast_brief" => baostock::in_brief(core, scope, rows, 8),
         _ => {}
     }
 }

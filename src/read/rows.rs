@@ -1,4 +1,4 @@
-//! Answering a query exactly: generic filters and order over the rows that a table offers.
+//! Filters, order and columns of a query over rows in memory, as a store answers them.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -32,6 +32,7 @@ pub fn needed(dataset: &Dataset, query: &Query) -> Result<Vec<usize>> {
     Ok(positions.into_iter().collect())
 }
 
+/// The column that a filter looks at.
 pub fn column_of(filter: &Filter) -> &str {
     match filter {
         Filter::In { column, .. } | Filter::Between { column, .. } => column,
@@ -150,9 +151,10 @@ fn float_test<'a>(column: &Column, array: &'a ArrayRef, filter: &Filter) -> Resu
     })
 }
 
-type Compare<'a> = Box<dyn Fn(usize, usize) -> Ordering + 'a>;
+/// How two rows of a column compare.
+pub type Compare<'a> = Box<dyn Fn(usize, usize) -> Ordering + 'a>;
 
-/// The batch in the given order, nulls first; rows that compare equal keep their order.
+/// The batch in the given order, nulls last; rows that compare equal keep their order.
 pub fn ordered(dataset: &Dataset, batch: RecordBatch, order: &[Order]) -> Result<RecordBatch> {
     let mut compares: Vec<Compare<'_>> = Vec::new();
     for part in order {
@@ -174,7 +176,8 @@ pub fn ordered(dataset: &Dataset, batch: RecordBatch, order: &[Order]) -> Result
         .map_err(|error| Error::bug("cannot sort a batch").caused_by(error))
 }
 
-fn comparison(array: &ArrayRef, kind: ColumnType, descending: bool) -> Compare<'_> {
+/// Rows of one column compared, nulls last.
+pub fn comparison(array: &ArrayRef, kind: ColumnType, descending: bool) -> Compare<'_> {
     let values: Compare<'_> = match kind {
         ColumnType::Text => {
             let cells = array.as_string::<i32>();
@@ -189,14 +192,12 @@ fn comparison(array: &ArrayRef, kind: ColumnType, descending: bool) -> Compare<'
             Box::new(move |a, b| read(a).cmp(&read(b)))
         }
     };
-    Box::new(move |a, b| {
-        let order = match (array.is_null(a), array.is_null(b)) {
-            (true, true) => Ordering::Equal,
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-            (false, false) => values(a, b),
-        };
-        if descending { order.reverse() } else { order }
+    Box::new(move |a, b| match (array.is_null(a), array.is_null(b)) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) if descending => values(b, a),
+        (false, false) => values(a, b),
     })
 }
 
