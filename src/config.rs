@@ -70,11 +70,37 @@ pub struct Options {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    url: Secret,
+    pub schema: String,
     pub path: PathBuf,
     pub cache_mb: u32,
     pub busy_timeout_ms: u32,
     pub synchronous: Synchronous,
     pub scan_batch_rows: usize,
+    pub postgres: Postgres,
+}
+
+impl Store {
+    /// The address of the database with its password; `None` for the file.
+    pub fn url(&self) -> Option<&Secret> {
+        (!self.url.is_empty()).then_some(&self.url)
+    }
+
+    /// Whatever is configured, the store is the file.
+    pub fn stay_in_file(&mut self) {
+        self.url = Secret::default();
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    pub connections: usize,
+    pub wait_seconds: u64,
+    pub connect_seconds: u64,
+    pub statement_seconds: u64,
+    pub lock_seconds: u64,
+    pub reconnect_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -114,6 +140,8 @@ pub struct Sync {
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
     pub quota_share: f64,
+    pub lease_seconds: i64,
+    pub call_seconds: i64,
     pub range_days_max: u32,
     pub batch_size: u32,
     pub partitions: u32,

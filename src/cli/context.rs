@@ -1,5 +1,6 @@
 //! What commands work with, put together from the configuration: catalogue, store, sources, engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
+use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 
 pub struct Context {
@@ -57,6 +59,34 @@ impl Context {
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
+        let store: Arc<dyn Store> = match options.url() {
+            Some(url) => Arc::new(self.open_postgres(url.expose(), create).await?),
+            None => Arc::new(self.open_sqlite(&options.path, create)?),
+        };
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(store)
+    }
+
+    /// The store in a PostgreSQL database, without its tables.
+    pub async fn open_postgres(&self, url: &str, create: bool) -> Result<PostgresStore> {
+        let options = &self.options().store;
+        let postgres = PostgresOptions {
+            create,
+            schema: options.schema.clone(),
+            connections: options.postgres.connections,
+            wait_seconds: options.postgres.wait_seconds,
+            connect_seconds: options.postgres.connect_seconds,
+            statement_seconds: options.postgres.statement_seconds,
+            lock_seconds: options.postgres.lock_seconds,
+            reconnect_seconds: options.postgres.reconnect_seconds,
+            scan_batch_rows: options.scan_batch_rows,
+        };
+        PostgresStore::open(url, postgres, self.clock.clone()).await
+    }
+
+    /// The store in a file, without its tables.
+    pub fn open_sqlite(&self, path: &Path, create: bool) -> Result<SqliteStore> {
+        let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
             cache_mb: options.cache_mb,
@@ -68,9 +98,7 @@ impl Context {
             scan_batch_rows: options.scan_batch_rows,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(Arc::new(store))
+        SqliteStore::open(path, sqlite, self.clock.clone())
     }
 
     /// Reads of the store in two times and price bases.
@@ -153,6 +181,8 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            lease_seconds: sync.lease_seconds,
+            call_seconds: sync.call_seconds,
             strategies: crate::plan::Defaults {
                 batch_size: sync.batch_size,
                 partitions: sync.partitions,

@@ -25,6 +25,7 @@ pub mod status;
 pub mod sync;
 pub mod table;
 pub mod tasks;
+pub mod work;
 
 use std::path::PathBuf;
 
@@ -74,6 +75,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Fetch what is missing
     Sync(sync::Args),
+    /// Work on tasks that others have asked for
+    Work(work::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
     /// Pause a task; its worker stops at its next commit
@@ -123,6 +126,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
+        Command::Work(args) => work::run(&context, args).await,
         Command::Tasks(args) => tasks::list(&context, args).await,
         Command::Pause(args) => tasks::pause(&context, args).await,
         Command::Resume(args) => tasks::resume(&context, args).await,

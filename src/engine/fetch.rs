@@ -8,6 +8,7 @@ use arrow_array::RecordBatch;
 
 use super::breaker::Heard;
 use super::gate::{Gate, Limits};
+use super::places::Places;
 use super::progress::Watcher;
 use super::retry::{Decision, RetryPolicy, Tried, decide};
 use super::stop::Stop;
@@ -40,6 +41,8 @@ pub struct Asker {
     pub strategy: Strategy,
     pub knowledge: Arc<Knowledge>,
     pub gate: Arc<Gate>,
+    /// Where every call takes a place, too, when other processes make calls.
+    pub places: Option<Places>,
     pub policy: RetryPolicy,
     pub pages_max: u32,
     pub clock: Clock,
@@ -217,15 +220,24 @@ impl Asker {
             permit = self.gate.pass(self.clock.now()) => permit?,
             () = self.stop.wait() => return Err(interrupted()),
         };
-        totals.quota_wait_ms += permit.waited.as_millis() as u64;
+        let place = match &self.places {
+            Some(places) => places.take(self.gate.limits(), &self.stop).await?,
+            None => None,
+        };
+        let waited = permit.waited + place.as_ref().map_or(Duration::ZERO, |place| place.waited);
+        totals.quota_wait_ms += waited.as_millis() as u64;
         totals.calls += 1;
-        self.calls_unrecorded.fetch_add(1, Ordering::Relaxed);
+        // The store counts a place that it gives away.
+        self.calls_unrecorded.fetch_add(u64::from(place.is_none()), Ordering::Relaxed);
         let asked = Moment::now();
         let page = tokio::select! {
             page = self.source.fetch(call) => page,
             () = self.stop.wait() => return Err(interrupted()),
         };
         drop(permit);
+        if let Some(place) = place {
+            place.answered().await;
+        }
         match &page {
             Ok(page) => {
                 totals.rows_answered += (page.batch.num_rows() + page.unreadable.len()) as u64;

@@ -12,6 +12,8 @@ pub mod days;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
+pub mod lease;
+pub mod places;
 pub mod poll;
 pub mod progress;
 pub mod reading;
@@ -76,6 +78,10 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// Seconds for which a task belongs to a process that shares the store with others; renewed every third.
+    pub lease_seconds: i64,
+    /// The longest time that a call takes, in seconds: the place of one that is never answered is kept as long.
+    pub call_seconds: i64,
     /// Parameters of strategies that neither a request nor the catalogue names.
     pub strategies: crate::plan::Defaults,
 }
@@ -103,6 +109,8 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            lease_seconds: 30,
+            call_seconds: 90,
             strategies: Default::default(),
         }
     }

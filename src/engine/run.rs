@@ -131,11 +131,13 @@ impl Engine {
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
     /// asked for or the quota of the day is used up.
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
-        let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
+        let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: self.lease() }]).await?;
         let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
         let mut task = self.task(id).await?;
         let mut rounds = Rounds::new(task.created_at, task.request.force);
-        let end = self.run_rounds(&mut task, fence, &mut rounds, stop, watcher).await;
+        let keeper = self.keep(fence, stop);
+        let end = self.run_rounds(&mut task, fence, &mut rounds, &keeper.stop, watcher).await;
+        drop(keeper);
         self.finish(task, fence, end, rounds, watcher).await
     }
 
@@ -252,6 +254,7 @@ impl Engine {
             cuts: (0..planned.offer.cuts.len()).map(|cut| rounds::same_cut(&planned.offer, cut, &offer)).collect(),
             dismissed: Default::default(),
             unproven: false,
+            places: self.places(source.name(), &offer.api),
             source,
             offer,
             dataset,

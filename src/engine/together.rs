@@ -92,7 +92,7 @@ impl Engine {
         if stop.asked() {
             return Synced::failed(dataset, Error::new(ErrorKind::Interrupted, "stopped before it began"));
         }
-        let task = match self.submit(&dataset, request.clone()).await {
+        let task = match self.submit_or_join(&dataset, request.clone()).await {
             Ok(task) => task,
             Err(error) => return Synced::failed(dataset, error),
         };
@@ -100,7 +100,7 @@ impl Engine {
         let watcher = watcher.remembering();
         watch(&dataset, receiver);
         let started = Moment::now();
-        let mut synced = match self.run(task.id, stop, &watcher).await {
+        let mut synced = match self.run_or_follow(task.id, stop, &watcher).await {
             Ok(task) => Synced::of(task),
             Err(error) => Synced { task: self.task(task.id).await.ok(), ..Synced::failed(dataset.clone(), error) },
         };

@@ -47,6 +47,7 @@ async fn fresh() -> Fresh {
 }
 
 crate::store_suite!(self::fresh);
+crate::strategy_suite!(self::fresh);
 
 #[tokio::test]
 async fn many_random_histories_leave_as_many_revisions_as_the_model() {

@@ -12,6 +12,7 @@ use super::claims;
 use super::conflicts;
 use super::connection::Session;
 use super::fault::Step;
+use super::health;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
 use super::rows::{self, Work};
@@ -260,6 +261,7 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.session(), source, api, *day, *calls).await?;
                 }
+                Change::SourceHealth(health) => health::add(self.session(), health).await?,
                 Change::Event { kind, dataset, data } => {
                     self.event(*kind, dataset.as_deref(), self.task(), data.clone());
                 }

@@ -19,6 +19,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0003_conflicts",
         sql: include_str!("../../../migrations/postgres/0003_conflicts.sql"),
     },
+    Migration {
+        number: 4,
+        name: "0004_source_health",
+        sql: include_str!("../../../migrations/postgres/0004_source_health.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

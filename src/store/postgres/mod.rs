@@ -12,6 +12,7 @@ mod decide;
 mod decode;
 mod encode;
 mod fault;
+mod health;
 mod index;
 mod migrate;
 mod partitions;
@@ -43,7 +44,7 @@ use self::partitions::Partitions;
 use self::table::Table;
 use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, Event, Failure, Query, Receipt, Result, RowConflict, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -269,6 +270,11 @@ impl Store for PostgresStore {
     async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>> {
         let doing = "reading the quotas";
         step!(self, doing, async { tasks::quota_used(&self.session().await?, source, day).await }.await)
+    }
+
+    async fn health(&self) -> Result<Vec<Health>> {
+        let doing = "reading the health of the sources";
+        step!(self, doing, async { health::all(&self.session().await?).await }.await)
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {
