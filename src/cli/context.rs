@@ -36,14 +36,19 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let served = |dataset: &&Arc<Dataset>| dataset.tushare.is_some() && !skip.contains(&dataset.name);
+        let sources = &self.options().sources;
+        let served = |dataset: &&Arc<Dataset>| {
+            let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
+            let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
+            (by_tushare || by_baostock) && !skip.contains(&dataset.name)
+        };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
     /// A source that is named must exist.
     pub fn check_source(&self, name: Option<&str>) -> Result<()> {
         match name {
-            None | Some("tushare") => Ok(()),
+            None | Some("tushare" | "baostock") => Ok(()),
             Some(other) => {
                 let error = Error::not_found(format!("there is no source {other:?}"));
                 Err(error.hint("`tidegate sources` lists them"))
@@ -85,11 +90,20 @@ impl Context {
 
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
-        let options = &self.options().sources.tushare;
-        if !options.enabled {
-            return Ok(Vec::new());
+        let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+        if self.options().sources.tushare.enabled {
+            sources.push(Arc::new(self.tushare()?));
         }
-        let source = TushareSource::new(
+        if self.options().sources.baostock.enabled {
+            sources.push(Arc::new(super::baostock::source(self)?));
+        }
+        sources.sort_by_key(|source| source.rank());
+        Ok(sources)
+    }
+
+    fn tushare(&self) -> Result<TushareSource> {
+        let options = &self.options().sources.tushare;
+        TushareSource::new(
             TushareOptions {
                 url: options.url.clone(),
                 token: options.token()?.expose().to_string(),
@@ -103,8 +117,7 @@ impl Context {
                 ..TushareOptions::default()
             },
             self.clock.clone(),
-        )?;
-        Ok(vec![Arc::new(source)])
+        )
     }
 
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {

@@ -1,47 +1,132 @@
 //! `tidegate serve --mirror`: the store in a source's own dialect, for the clients that people already use.
 
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 
+/// The languages that the store is served in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Dialect {
+    Tushare,
+    Baostock,
+}
+
+impl Dialect {
+    fn name(self) -> &'static str {
+        match self {
+            Dialect::Tushare => "tushare",
+            Dialect::Baostock => "baostock",
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate serve --mirror
-  tidegate serve --mirror --listen 127.0.0.1:0 --set mirror.tokens='[\"secret:5000\"]'
+  tidegate serve --mirror tushare --listen 127.0.0.1:0 --set mirror.tokens='[\"secret:5000\"]'
+  tidegate serve --mirror tushare,baostock --listen baostock=127.0.0.1:10031
 
-In Python, the official client reads from it after one line:
-  pro = tushare.pro_api('any'); pro._DataApi__http_url = 'http://127.0.0.1:7878'")]
+In Python, the official clients read from it after one line:
+  pro = tushare.pro_api('any'); pro._DataApi__http_url = 'http://127.0.0.1:7878'
+  baostock.common.contants.BAOSTOCK_SERVER_IP = '127.0.0.1'")]
 pub struct Args {
-    /// Answer Tushare's dialect
-    #[arg(long, required = true)]
-    mirror: bool,
-    /// Address and port; port 0 takes a free one [default: mirror.listen]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
+    /// Answer in these dialects; without names in all of them
+    #[arg(
+        long,
+        required = true,
+        value_name = "DIALECTS",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        default_missing_value = "tushare,baostock"
+    )]
+    mirror: Vec<Dialect>,
+    /// Address and port of a dialect (`baostock=127.0.0.1:0`); an address alone serves one dialect: the one named, or
+    /// Tushare's. Port 0 takes a free one [default: mirror.listen, mirror.baostock_listen]
+    #[arg(long, value_name = "[DIALECT=]ADDRESS:PORT")]
+    listen: Vec<String>,
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
-    debug_assert!(args.mirror, "the only thing to serve");
+    let places = places(context, &args)?;
     let store = context.store().await?;
-    let listen = args.listen.as_deref().unwrap_or(&context.options().mirror.listen);
-    let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| {
+    let stop = stop_on_signal();
+    let (mut serving, mut shown) = (JoinSet::new(), serde_json::Map::new());
+    for (dialect, listen) in places {
+        let (listener, address) = bind(&listen).await?;
+        let (stop, options) = (stop.clone(), options(context));
+        check_exposure(&address, &options)?;
+        let shutdown = async move { stop.wait().await };
+        match dialect {
+            Dialect::Tushare => {
+                let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
+                let router = crate::mirror::tushare::router(store.clone(), catalog, options, clock);
+                shown.insert("url".to_string(), format!("http://{address}").into());
+                eprintln!("serving the Tushare dialect on http://{address}; Ctrl-C ends it");
+                serving.spawn(crate::mirror::serve(listener, router, shutdown));
+            }
+            Dialect::Baostock => {
+                let mirror = super::baostock::mirror(context, store.clone());
+                shown.insert(dialect.name().to_string(), address.to_string().into());
+                eprintln!("serving the BaoStock dialect on {address}; Ctrl-C ends it");
+                serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown));
+            }
+        }
+    }
+    if context.json {
+        context.print_json(&shown.into())?;
+    }
+    while let Some(ended) = serving.join_next().await {
+        ended.map_err(|error| Error::bug("a mirror broke off").caused_by(error))??;
+    }
+    Ok(0)
+}
+
+/// Which dialect is served where.
+fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
+    let mirror = &context.options().mirror;
+    let bare: Vec<&String> = args.listen.iter().filter(|text| !text.contains('=')).collect();
+    let mut dialects = args.mirror.clone();
+    dialects.dedup();
+    if !bare.is_empty() && dialects.len() > 1 {
+        dialects.truncate(1);
+    }
+    let mut places = Vec::new();
+    for dialect in &dialects {
+        let named = |text: &&String| text.split_once('=').is_some_and(|(name, _)| name == dialect.name());
+        let given = args.listen.iter().find(named).and_then(|text| text.split_once('=')).map(|(_, address)| address);
+        let configured = match dialect {
+            Dialect::Tushare => &mirror.listen,
+            Dialect::Baostock => &mirror.baostock_listen,
+        };
+        let address = given.or(bare.first().map(|text| text.as_str())).unwrap_or(configured);
+        places.push((*dialect, address.to_string()));
+    }
+    let known = |text: &&String| match text.split_once('=') {
+        Some((name, _)) => dialects.iter().any(|dialect| dialect.name() == name),
+        None => true,
+    };
+    match args.listen.iter().find(|text| !known(text)) {
+        Some(text) => Err(Error::invalid(format!("--listen {text} names no dialect that is served"))
+            .hint("name it under --mirror too")),
+        None => Ok(places),
+    }
+}
+
+async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
         let message = format!("listening on {listen} failed: {error}");
         Error::invalid(message)
             .caused_by(error)
             .hint("choose another port with --listen, or 127.0.0.1:0 for a free one")
     })?;
     let address = listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
-    let options = options(context);
-    check_exposure(&address, &options)?;
-    let router = crate::mirror::tushare::router(store, context.catalog.clone(), options, context.clock.clone());
-    eprintln!("serving the Tushare dialect on http://{address}; Ctrl-C ends it");
-    if context.json {
-        context.print_json(&serde_json::json!({ "url": format!("http://{address}") }))?;
-    }
-    let stop = stop_on_signal();
-    crate::mirror::serve(listener, router, async move { stop.wait().await }).await?;
-    Ok(0)
+    Ok((listener, address))
 }
 
 fn options(context: &Context) -> MirrorOptions {
@@ -63,7 +148,7 @@ fn options(context: &Context) -> MirrorOptions {
 }
 
 /// Beyond this machine, nobody is served without a token.
-fn check_exposure(address: &std::net::SocketAddr, options: &MirrorOptions) -> Result<()> {
+fn check_exposure(address: &SocketAddr, options: &MirrorOptions) -> Result<()> {
     if address.ip().is_loopback() || !options.accounts.is_empty() {
         return Ok(());
     }

@@ -126,7 +126,15 @@ impl Engine {
                 Err(error) => return last_refusal.map_or(Err(error), |refusal| Ok(WorkEnd::SetAside(refusal))),
             };
             let source = planned.source.name().to_string();
+            let (door, offer) = (planned.source.clone(), planned.offer.clone());
             match self.work(task, fence, planned, stop, watcher).await? {
+                // The refusal taught the source what it has not got: it is asked again for what is left.
+                WorkEnd::SetAside(error)
+                    if !error.whole_source()
+                        && door.offer(self.catalog.get(&task.dataset)?).is_some_and(|now| now != offer) =>
+                {
+                    watcher.tell(|progress| progress.note = Some(format!("{source} is asked in another way: {error}")));
+                }
                 WorkEnd::SetAside(error) => {
                     let note = format!("{source} set aside: {error}");
                     watcher.tell(|progress| progress.note = Some(note));

@@ -1,6 +1,7 @@
 //! One binary for all integration tests.
 
 mod baostock;
+mod baostock_program;
 mod catalogue;
 mod config;
 mod faults;

@@ -38,6 +38,8 @@ pub struct BaostockMirrorOptions {
     pub idle: Duration,
     /// Questions that are worked on at the same time; others wait.
     pub concurrent_max: usize,
+    /// Reading of adjusted prices.
+    pub read: ReadOptions,
 }
 
 impl Default for BaostockMirrorOptions {
@@ -49,6 +51,7 @@ impl Default for BaostockMirrorOptions {
             connections_max: 64,
             idle: Duration::from_secs(3600),
             concurrent_max: 16,
+            read: ReadOptions::default(),
         }
     }
 }
@@ -103,7 +106,7 @@ type Answered<T> = std::result::Result<T, Unanswered>;
 impl Mirror {
     pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: BaostockMirrorOptions, clock: Clock) -> Mirror {
         let working = Semaphore::new(options.concurrent_max.max(1));
-        let reader = Reader::new(scan, catalog.clone(), clock.clone(), ReadOptions::default());
+        let reader = Reader::new(scan, catalog.clone(), clock.clone(), options.read.clone());
         Mirror { reader, catalog, options, clock, working }
     }
 

@@ -8,9 +8,11 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::check::belongs;
+use crate::dialect::baostock::cells::wire_code;
 use crate::dialect::baostock::mapping::{self, Mapped, Way};
 use crate::dialect::baostock::question::PER_PAGE_MAX;
 use crate::dialect::baostock::{Layout, Question, Refused, Table};
@@ -141,6 +143,9 @@ impl BaostockSource {
         let ways = mapping::ways(dataset);
         let way = *ways.get(call.slice.cut).ok_or_else(|| Error::bug("the slice names no cut of its source"))?;
         let area = &call.slice.area;
+        if is_nobodys(dataset, area) {
+            return Ok(nothing(dataset));
+        }
         let (args, given) = mapping::arguments(dataset, way, area, call.facet, self.clock.now().day())?;
         let mut page = self.page_of(call)?;
         loop {
@@ -246,6 +251,23 @@ impl Places {
             self.0.pop_front();
         }
         self.0.push_back((call.slice.area.clone(), call.dataset.name.clone(), call.facet, call.offset, page));
+    }
+}
+
+/// A security that BaoStock has no code for, of a dataset that nobody else serves: there are no such rows.
+fn is_nobodys(dataset: &Dataset, area: &Area) -> bool {
+    let unknown = area.securities.single().is_some_and(|code| wire_code(code).is_none());
+    unknown && dataset.tushare.is_none() && dataset.akshare.is_empty()
+}
+
+fn nothing(dataset: &Dataset) -> Page {
+    Page {
+        batch: RecordBatch::new_empty(dataset.schema()),
+        more: false,
+        bytes: 0,
+        network: Duration::ZERO,
+        decode: Duration::ZERO,
+        unreadable: Vec::new(),
     }
 }
 
