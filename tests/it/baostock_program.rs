@@ -110,9 +110,10 @@ impl Drop for Mirror {
 fn the_official_packages_read_every_query_from_the_mirror() {
     let pythons = std::env::var("TIDEGATE_BAOSTOCK_PYTHONS")
         .expect("scripts/test sets TIDEGATE_BAOSTOCK_PYTHONS: run the tests through it");
-    let world = World::new(Wanted { securities: 40, first: "2023-03-01", last: "2024-02-02", ..Wanted::default() });
+    let world =
+        World::new(Wanted { seed: 1, securities: 60, first: "2023-01-02", last: "2024-02-02", ..Wanted::default() });
     world.create_store();
-    let span = ["--from", "2023-03-01", "--to", "2024-02-02"];
+    let span = ["--from", "2023-01-02", "--to", "2024-02-02"];
     let tushare = ["daily", "weekly", "monthly", "index_daily", "adj_factor", "trade_cal", "stock_basic", "suspend_d"];
     world.run(&[&["sync"], &tushare[..], &span[..], &["--quiet"]].concat(), 0);
     let server = baostock(&world, Vec::new());
