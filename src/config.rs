@@ -2,6 +2,7 @@
 //!
 //! Only `app` and `cli` read it; everything below is handed plain values.
 
+pub mod edit;
 mod layers;
 mod rules;
 
@@ -56,6 +57,7 @@ pub struct Options {
     pub store: Store,
     pub catalog: Catalog,
     pub sync: Sync,
+    pub failover: Failover,
     pub sources: Sources,
     pub read: Read,
     pub mirror: Mirror,
@@ -131,8 +133,34 @@ impl Sync {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Failover {
+    pub parallel_sources: bool,
+    pub cool_down_first_ms: u64,
+    pub cool_down_cap_ms: u64,
+    pub wait_ms: u64,
+    better_after_hours: i32,
+    pub wrong_share: f64,
+    pub wrong_rows_min: u64,
+    pub demote_hours: u32,
+    pub demote_calls_min: u64,
+    pub demote_failed_share: f64,
+    pub demote_wrong_max: u64,
+    pub demote_slow_ms: u64,
+}
+
+impl Failover {
+    /// Hours after which a better source is asked; `None` for each dataset's own.
+    pub fn better_after_hours(&self) -> Option<i32> {
+        (self.better_after_hours > 0).then_some(self.better_after_hours)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sources {
     pub tushare: Tushare,
+    /// Another Tidegate, which speaks Tushare's dialect.
+    pub tidegate: Tushare,
     pub baostock: Baostock,
 }
 
@@ -158,11 +186,13 @@ impl Tushare {
         let Some(path) = named(&self.token_file).filter(|_| self.token.is_empty()) else {
             return Ok(self.token.clone());
         };
-        let text = layers::read_text(path).map_err(|error| error.while_doing("reading sources.tushare.token_file"))?;
+        let text = layers::read_text(path).map_err(|error| error.while_doing("reading the token file of a source"))?;
         let first_line = text.lines().next().unwrap_or_default().trim();
         if first_line.is_empty() {
             let message = format!("the token file {} has no token in its first line", path.display());
-            return Err(Error::invalid(message).hint("write the token into it, or set TUSHARE_TOKEN"));
+            return Err(
+                Error::invalid(message).hint("write the token into it, or set the option `token` of the source")
+            );
         }
         Ok(Secret::new(first_line))
     }

@@ -5,6 +5,7 @@ pub mod app;
 pub mod catalog;
 pub mod check;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod dialect;
 pub mod engine;

@@ -128,8 +128,8 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// The canonical text of a cell.
-    fn json(&self, row: usize) -> Value {
+    /// The canonical text of a cell; null for a missing value.
+    pub fn json(&self, row: usize) -> Value {
         if self.is_null(row) {
             return Value::Null;
         }

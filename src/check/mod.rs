@@ -10,7 +10,9 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 pub use columns::{Cells, Columns};
-pub use rules::{RULES, Rule, Severity, rule};
+pub use rules::{RULES, Rounding, Rule, Severity, half_unit, proves_units, rule};
+
+use rules::Asked;
 
 use crate::model::{Area, Dataset, Error, Quarantined, Result, Securities};
 
@@ -59,6 +61,11 @@ fn refuse(dataset: &Dataset, area: &Area, what: &str, foreign: usize) -> Result<
 
 /// Drops copies, keeps the best row of each key, and applies the rules that the dataset's policy names.
 pub fn check(dataset: &Dataset, area: &Area, batch: RecordBatch) -> Checked {
+    check_rounded(dataset, area, Rounding::default(), batch)
+}
+
+/// As `check`, for figures that the source rounds.
+pub fn check_rounded(dataset: &Dataset, area: &Area, rounding: Rounding, batch: RecordBatch) -> Checked {
     let columns = Columns::new(&batch);
     let mut sieve = Sieve { columns: &columns, keep: Vec::new(), quarantined: Vec::new(), warnings: Vec::new() };
     let duplicates = duplicates::find(dataset, &columns, batch.num_rows());
@@ -71,7 +78,7 @@ pub fn check(dataset: &Dataset, area: &Area, batch: RecordBatch) -> Checked {
     }
     for name in &dataset.policy.checks {
         match rule(name) {
-            Some(rule) => sieve.apply(rule, dataset, batch.num_rows()),
+            Some(rule) => sieve.apply(rule, dataset, rounding, batch.num_rows()),
             None => sieve.warnings.push(format!("{name}: there is no such rule")),
         }
     }
@@ -114,8 +121,8 @@ impl Sieve<'_, '_> {
         self.quarantined.push(Quarantined { rule: rule.to_owned(), reason: reason.to_owned(), row });
     }
 
-    fn apply(&mut self, rule: &Rule, dataset: &Dataset, rows: usize) {
-        let Some(finds) = (rule.bind)(dataset, self.columns) else { return };
+    fn apply(&mut self, rule: &Rule, dataset: &Dataset, rounding: Rounding, rows: usize) {
+        let Some(finds) = (rule.bind)(Asked { dataset, rounding }, self.columns) else { return };
         let mut warned: Option<(&str, u64)> = None;
         for row in 0..rows {
             let Some(reason) = finds(row).filter(|_| self.stays(row)) else { continue };

@@ -3,6 +3,7 @@
 //! Only what is provably wrong refuses a row; what is merely odd becomes a warning.
 
 use super::columns::{Cells, Columns};
+use crate::model::dataset::{Agreement, unit_shift};
 use crate::model::{Dataset, Day};
 
 /// What happens to a row that breaks a rule.
@@ -19,7 +20,59 @@ pub struct Rule {
     pub name: &'static str,
     pub severity: Severity,
     /// `None` when the batch lacks a column that the rule needs.
-    pub bind: for<'a> fn(&Dataset, &Columns<'a>) -> Option<Bound<'a>>,
+    pub bind: for<'a> fn(Asked, &Columns<'a>) -> Option<Bound<'a>>,
+}
+
+/// What a rule is bound to, beside the columns.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'d> {
+    pub dataset: &'d Dataset,
+    pub rounding: Rounding,
+}
+
+/// How far the figures of a source may lie from the true ones, because it rounds them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// Shares.
+    pub volume: f64,
+    /// Yuan.
+    pub amount: f64,
+}
+
+/// Volumes are published to the share; amounts in thousands of yuan with 3 decimals, and some files carry 2.
+const PUBLISHED: Rounding = Rounding { volume: 0.5, amount: 10.0 };
+
+impl Default for Rounding {
+    fn default() -> Rounding {
+        PUBLISHED
+    }
+}
+
+impl Rounding {
+    /// Of the figures that `source` sends for `dataset`: columns that the catalogue calls rounded are exact to half a
+    /// unit of the wire.
+    pub fn of(dataset: &Dataset, source: &str) -> Rounding {
+        let half = |column: &str| half_unit(dataset, source, column).unwrap_or(0.0);
+        Rounding { volume: PUBLISHED.volume.max(half("vol")), amount: PUBLISHED.amount.max(half("amount")) }
+    }
+}
+
+/// Half the unit to which `source` rounds a column, in the column's own unit; `None` where it does not round.
+pub fn half_unit(dataset: &Dataset, source: &str, column: &str) -> Option<f64> {
+    let services = match source {
+        "baostock" => &dataset.baostock,
+        "akshare" => &dataset.akshare,
+        _ => return None,
+    };
+    let served = services.iter().find_map(|service| service.columns.get(column))?;
+    let wire = served.unit.as_deref().filter(|_| served.agrees == Agreement::Rounded)?;
+    let shift = unit_shift(wire, &dataset.column(column)?.unit)?;
+    Some(10f64.powi(i32::from(shift)) / 2.0)
+}
+
+/// Whether a row that breaks this rule shows that its units are wrong.
+pub fn proves_units(rule: &str) -> bool {
+    rule == "vwap_in_range"
 }
 
 /// Every rule, in the order in which they are applied.
@@ -43,12 +96,12 @@ pub fn rule(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name)
 }
 
-fn volume_not_null<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn volume_not_null<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let (close, volume) = (columns.get("close")?, columns.get("vol")?);
     Some(Box::new(move |row| (volume.is_null(row) && !close.is_null(row)).then_some("there is a price and no volume")))
 }
 
-fn price_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn price_range<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let [open, high, low, close] = ["open", "high", "low", "close"].map(|name| columns.get(name));
     let (open, high, low, close) = (open?, high?, low?, close?);
     Some(Box::new(move |row| {
@@ -64,26 +117,22 @@ fn price_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
 
 /// Half a tick: prices are published to the cent.
 const PRICE_ROUNDING_YUAN: f64 = 0.005;
-/// Volumes are published to the share.
-const VOLUME_ROUNDING_SHARES: f64 = 0.5;
-/// Amounts are published in thousands of yuan with 3 decimals; some files carry 2.
-const AMOUNT_ROUNDING_YUAN: f64 = 10.0;
-
 /// `amount / volume` lies between low and high, within what rounding of the three can do: proves units row by row.
 /// Doubles are exact enough: what they lose is a millionth of the tolerance.
-fn vwap_in_range<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn vwap_in_range<'a>(asked: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let [volume, amount, low, high] = ["vol", "amount", "low", "high"].map(|name| columns.get(name));
     let (volume, amount, low, high) = (volume?, amount?, low?, high?);
+    let rounding = asked.rounding;
     Some(Box::new(move |row| {
         let volume = volume.number(row).filter(|volume| *volume > 0.0)?;
         let (amount, low, high) = (amount.number(row)?, low.number(row)?, high.number(row)?);
-        let least = (low - PRICE_ROUNDING_YUAN) * (volume - VOLUME_ROUNDING_SHARES) - AMOUNT_ROUNDING_YUAN;
-        let most = (high + PRICE_ROUNDING_YUAN) * (volume + VOLUME_ROUNDING_SHARES) + AMOUNT_ROUNDING_YUAN;
+        let least = (low - PRICE_ROUNDING_YUAN) * (volume - rounding.volume) - rounding.amount;
+        let most = (high + PRICE_ROUNDING_YUAN) * (volume + rounding.volume) + rounding.amount;
         (amount < least || most < amount).then_some("amount / volume lies outside low..high")
     }))
 }
 
-fn continuity<'a>(dataset: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn continuity<'a>(Asked { dataset, .. }: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let (close, before) = (columns.get("close")?, columns.get("pre_close")?);
     let change = columns.get("change");
     let percent = columns.get("pct_chg").or_else(|| columns.get("pct_change"));
@@ -103,7 +152,7 @@ fn continuity<'a>(dataset: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>>
     }))
 }
 
-fn report_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn report_date_valid<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let period = columns.get("end_date")?;
     let (announced, final_announced) = (columns.get("ann_date"), columns.get("f_ann_date"));
     Some(Box::new(move |row| {
@@ -121,7 +170,7 @@ fn report_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>
 }
 
 /// A ratio that two columns must satisfy together.
-fn indicator_consistency<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn indicator_consistency<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let margin = columns.get("grossprofit_margin").zip(columns.get("cogs_of_sales"));
     let debt = columns.get("debt_to_assets").zip(columns.get("assets_to_eqt"));
     if margin.is_none() && debt.is_none() {
@@ -139,7 +188,7 @@ fn indicator_consistency<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound
 }
 
 /// Two figures of one row that say the same in different ways.
-fn cross_validation<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn cross_validation<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let balance = columns.get("total_assets").zip(columns.get("total_liab_hldr_eqy"));
     let signs = columns.get("eps").zip(columns.get("roe"));
     let book = columns.get("bps");
@@ -158,7 +207,7 @@ fn cross_validation<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>>
     }))
 }
 
-fn code_uniqueness<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn code_uniqueness<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let (code, symbol) = (columns.get("ts_code")?, columns.get("symbol"));
     Some(Box::new(move |row| {
         let code = code.text(row)?;
@@ -174,7 +223,7 @@ fn code_uniqueness<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> 
 /// 1990-12-01, when trading in Shenzhen began; Shanghai followed on the 19th.
 const FIRST_LISTING: Day = Day(7639);
 
-fn list_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn list_date_valid<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let listed = columns.get("list_date")?;
     let (delisted, status) = (columns.get("delist_date"), columns.get("list_status"));
     Some(Box::new(move |row| {
@@ -190,7 +239,7 @@ fn list_date_valid<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> 
     }))
 }
 
-fn status_consistency<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn status_consistency<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let (status, delisted) = (columns.get("list_status")?, columns.get("delist_date")?);
     Some(Box::new(move |row| match (status.text(row)?, delisted.is_null(row)) {
         ("D", true) => Some("delisted and no delist_date"),
@@ -207,7 +256,7 @@ const SUMS: &[(&str, [&str; 2])] = &[
     ("stk_div", ["stk_bo_rate", "stk_co_rate"]),
 ];
 
-fn sum_matches<'a>(_: &Dataset, columns: &Columns<'a>) -> Option<Bound<'a>> {
+fn sum_matches<'a>(_: Asked, columns: &Columns<'a>) -> Option<Bound<'a>> {
     let find = |(total, parts): &(&str, [&str; 2])| {
         Some((columns.get(total)?, columns.get(parts[0])?, columns.get(parts[1])?))
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Options, Synchronous};
+use crate::config::{self, Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
@@ -45,15 +45,14 @@ impl Context {
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
-    /// A source that is named must exist.
+    /// A source that is named must exist and be switched on.
     pub fn check_source(&self, name: Option<&str>) -> Result<()> {
-        match name {
-            None | Some("tushare" | "baostock") => Ok(()),
-            Some(other) => {
-                let error = Error::not_found(format!("there is no source {other:?}"));
-                Err(error.hint("`tidegate sources` lists them"))
-            }
+        let Some(name) = name else { return Ok(()) };
+        if self.sources()?.iter().any(|source| source.name() == name) {
+            return Ok(());
         }
+        let error = Error::not_found(format!("there is no source {name:?}, or it is not enabled"));
+        Err(error.hint("`tidegate sources` lists them"))
     }
 
     /// Opens the store, with a table for every dataset of the catalogue.
@@ -91,20 +90,24 @@ impl Context {
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
-        if self.options().sources.tushare.enabled {
-            sources.push(Arc::new(self.tushare()?));
+        let configured = &self.options().sources;
+        for (name, options) in [("tushare", &configured.tushare), ("tidegate", &configured.tidegate)] {
+            if options.enabled {
+                sources.push(Arc::new(self.tushare_source(name, options)?));
+            }
         }
-        if self.options().sources.baostock.enabled {
+        if configured.baostock.enabled {
             sources.push(Arc::new(super::baostock::source(self)?));
         }
-        sources.sort_by_key(|source| source.rank());
+        check_ranks(&sources)?;
         Ok(sources)
     }
 
-    fn tushare(&self) -> Result<TushareSource> {
-        let options = &self.options().sources.tushare;
+    /// A source that speaks Tushare's dialect.
+    fn tushare_source(&self, name: &'static str, options: &config::Tushare) -> Result<TushareSource> {
         TushareSource::new(
             TushareOptions {
+                name,
                 url: options.url.clone(),
                 token: options.token()?.expose().to_string(),
                 points: options.points,
@@ -126,7 +129,7 @@ impl Context {
     }
 
     pub fn engine_options(&self) -> engine::Options {
-        let sync = &self.options().sync;
+        let (sync, failover) = (&self.options().sync, &self.options().failover);
         engine::Options {
             concurrency: sync.concurrency,
             datasets_at_once: sync.datasets_at_once,
@@ -138,7 +141,23 @@ impl Context {
             retry_jitter: sync.retry_jitter,
             throttles_max: sync.throttles_max,
             pages_max: sync.pages_max,
-            failed_in_a_row_max: sync.failed_in_a_row_max,
+            breaker: engine::BreakerPolicy {
+                failed_in_a_row_max: sync.failed_in_a_row_max,
+                cool_down_first_ms: failover.cool_down_first_ms,
+                cool_down_cap_ms: failover.cool_down_cap_ms,
+            },
+            standing: engine::StandingPolicy {
+                hours: failover.demote_hours,
+                calls_min: failover.demote_calls_min,
+                failed_share: failover.demote_failed_share,
+                wrong_max: failover.demote_wrong_max,
+                slow_ms: failover.demote_slow_ms,
+            },
+            failover_wait_ms: failover.wait_ms,
+            better_after_hours: failover.better_after_hours(),
+            wrong_share: failover.wrong_share,
+            wrong_rows_min: failover.wrong_rows_min,
+            parallel_sources: failover.parallel_sources,
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
@@ -157,6 +176,18 @@ impl Context {
         let text = serde_json::to_string_pretty(value).map_err(|error| Error::bug("writing JSON").caused_by(error))?;
         print(&format!("{text}\n"))
     }
+}
+
+/// Which source counts more must be clear.
+fn check_ranks(sources: &[Arc<dyn Source>]) -> Result<()> {
+    for (index, source) in sources.iter().enumerate() {
+        if let Some(other) = sources[..index].iter().find(|other| other.rank() == source.rank()) {
+            let (one, two, rank) = (other.name(), source.name(), source.rank());
+            let hint = format!("set sources.{two}.rank to another number: 1 counts most");
+            return Err(Error::invalid(format!("the sources {one} and {two} have the same rank {rank}")).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 /// Writes to stdout; a reader that went away ends the program quietly, as it does for other tools.

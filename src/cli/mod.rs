@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod baostock;
+pub mod compare;
 pub mod configuration;
 mod conflicts;
 pub mod context;
@@ -100,6 +101,8 @@ pub enum Command {
     Conflicts(conflicts::Args),
     /// The sources, whether their doors open, and what is left of their quotas
     Sources(sources::Args),
+    /// Compare two sources, the store or files, row by row; nothing is written
+    Compare(compare::Args),
     /// How each day of a table stands
     Days(days::Args),
     /// Ask realtime tables again and again in trading hours
@@ -134,6 +137,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Quarantine(args) => quarantine::run(&context, args).await,
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
+        Command::Compare(args) => compare::run(&context, args).await,
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args),

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant as Moment};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -125,27 +126,38 @@ fn describe(progress: &Progress) -> String {
     parts.join(" · ")
 }
 
-/// The first Ctrl-C (or SIGTERM) asks to stop, the second ends the program at once.
+/// The first Ctrl-C (or SIGTERM) asks to stop, the second ends the program at once. Signals are heard from the moment
+/// this returns.
 pub fn stop_on_signal() -> Stop {
     let stop = Stop::default();
     let asked = stop.clone();
+    let listen = |kind: SignalKind| signal(kind).ok();
+    let mut signals = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
     tokio::spawn(async move {
-        terminated().await;
+        one_of(&mut signals).await;
         asked.ask();
         eprintln!("\nstopping: what has been fetched is committed; press Ctrl-C again to end at once");
-        terminated().await;
+        one_of(&mut signals).await;
         std::process::exit(130);
     });
     stop
 }
 
-async fn terminated() {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
+/// Returns at the next of two signals.
+async fn one_of((interrupt, terminate): &mut (Option<Signal>, Option<Signal>)) {
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = next(interrupt) => {}
+        () = next(terminate) => {}
+    }
+}
+
+/// A signal that cannot be listened to never comes.
+async fn next(signal: &mut Option<Signal>) {
+    let heard = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending::<()>().await;
     }
 }

@@ -29,6 +29,9 @@ pub struct Selection {
     /// Only this source
     #[arg(long)]
     pub source: Option<String>,
+    /// Only these sources, asked in this order: baostock,tushare
+    #[arg(long, value_name = "SOURCES", value_delimiter = ',', conflicts_with = "source")]
+    pub sources: Vec<String>,
     /// Ask again for what is already claimed
     #[arg(long)]
     pub force: bool,

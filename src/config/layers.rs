@@ -14,9 +14,13 @@ use crate::model::{Error, Result};
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Options have defaults; the customary names of the token go under Tidegate's own.
-const CUSTOMARY: [(&str, &str); 2] =
-    [("TS_TOKEN", "sources.tushare.token"), ("TUSHARE_TOKEN", "sources.tushare.token")];
+/// Options have defaults; the customary names of tokens and priorities go under Tidegate's own.
+const CUSTOMARY: [(&str, &str); 4] = [
+    ("TS_TOKEN", "sources.tushare.token"),
+    ("TUSHARE_TOKEN", "sources.tushare.token"),
+    ("TUSHARE_PRIORITY", "sources.tushare.rank"),
+    ("BAOSTOCK_PRIORITY", "sources.baostock.rank"),
+];
 
 /// The value of one option with its origin.
 #[derive(Clone, Debug)]

@@ -1,16 +1,17 @@
 //! Fetches one slice: every facet and page through the gate, with retries, checked and judged on the way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
 use arrow_array::RecordBatch;
 
+use super::breaker::Heard;
 use super::gate::{Gate, Limits};
 use super::progress::Watcher;
 use super::retry::{Decision, RetryPolicy, Tried, decide};
 use super::stop::Stop;
-use crate::check::{self, Checked};
+use crate::check::{self, Checked, Rounding};
 use crate::model::{
     Clock, Dataset, Error, ErrorKind, Evidence, Instant, Quarantined, Result, RowsChange, Slice, Strategy, Totals,
 };
@@ -25,7 +26,7 @@ pub enum Ended {
     /// Gave up; the task goes on without it.
     Failed { slice: Slice, error: Error, attempts: u32, totals: Totals },
     /// The source is of no use for this dataset now.
-    SetAside { error: Error, totals: Totals },
+    SetAside { error: Error, heard: Heard, totals: Totals },
     /// The run cannot go on, or was asked to stop.
     Aborted { error: Error, totals: Totals },
 }
@@ -44,9 +45,53 @@ pub struct Asker {
     pub clock: Clock,
     pub stop: Stop,
     pub watcher: Watcher,
+    /// Another source can be asked instead: a refusal that lasts longer than this is not waited out.
+    pub throttle_wait_max: Option<Duration>,
+    /// A better source exists, and is asked for the same rows after so many hours.
+    pub better_after_hours: Option<i32>,
+    pub wrong: WrongUnits,
+    /// Columns that are not proven equal are wanted too: the rows are compared, not stored.
+    pub unproven: bool,
+    /// The cut of this source for each cut of the source that made the plan.
+    pub cuts: Vec<Option<usize>>,
     /// Calls that no commit has recorded yet.
     pub calls_unrecorded: AtomicU64,
+    /// The source was set aside: its workers take no further slice.
+    pub dismissed: AtomicBool,
     pub random: Random,
+}
+
+/// Counts the rows of a source that break the rules of units, to tell bad rows from a lying source.
+#[derive(Debug, Default)]
+pub struct WrongUnits {
+    /// Share of the rows from which the source is refused.
+    pub share: f64,
+    /// Rows that prove it, at least.
+    pub rows_min: u64,
+    rows: AtomicU64,
+    wrong: AtomicU64,
+}
+
+impl WrongUnits {
+    pub fn new(share: f64, rows_min: u64) -> WrongUnits {
+        WrongUnits { share, rows_min, ..WrongUnits::default() }
+    }
+
+    /// Judges an answer by its own rows, and small ones by all small ones so far; an error when the source is wrong.
+    fn count(&self, source: &str, rows: u64, wrong: u64) -> Result<()> {
+        let (rows, wrong) = if rows >= self.rows_min {
+            (rows, wrong)
+        } else {
+            let before = (self.rows.fetch_add(rows, Ordering::Relaxed), self.wrong.fetch_add(wrong, Ordering::Relaxed));
+            (before.0 + rows, before.1 + wrong)
+        };
+        if rows < self.rows_min || wrong as f64 <= self.share * rows as f64 {
+            return Ok(());
+        }
+        let message =
+            format!("{wrong} of {rows} rows of {source} break the rules of units: its answers are not believed");
+        Err(Error::invalid(message).hint("`tidegate compare` shows by which factor; see docs/guide/sources.md"))
+    }
 }
 
 /// Jitter: a counter through a mixing function, seeded once.
@@ -69,39 +114,51 @@ impl Random {
 
 /// The pages of one slice.
 #[derive(Default)]
-struct Pages {
-    batches: Vec<RecordBatch>,
+pub(super) struct Pages {
+    pub(super) batches: Vec<RecordBatch>,
     unreadable: Vec<Quarantined>,
 }
 
 /// Why a slice has no answer.
-struct GaveUp {
+pub(super) struct GaveUp {
     decision: Decision,
-    error: Error,
+    pub(super) error: Error,
     attempts: u32,
 }
 
 impl Asker {
     pub async fn fetch(&self, slice: Slice) -> Ended {
         let mut totals = Totals::default();
-        let pages = match self.all_pages(&slice, &mut totals).await {
+        let own_cut = self.cuts.get(slice.cut).copied().flatten().unwrap_or(slice.cut);
+        let asked = Slice { cut: own_cut, ..slice.clone() };
+        let pages = match self.all_pages(&asked, &mut totals).await {
             Ok(pages) => pages,
             Err(gave_up) => return gave_up.ended(slice, totals),
         };
         match self.ready(&slice, pages, &mut totals) {
             Ok(change) => Ended::Answered { change: Box::new(change), totals },
-            Err(error) => GaveUp { decision: Decision::Fail, error, attempts: 1 }.ended(slice, totals),
+            Err(Unready::Wrong(error)) => {
+                totals.calls_failed += 1;
+                Ended::SetAside { error, heard: Heard::Wrong, totals: without_rows(totals) }
+            }
+            Err(Unready::Failed(error)) => GaveUp { decision: Decision::Fail, error, attempts: 1 }.ended(slice, totals),
         }
     }
 
-    async fn all_pages(&self, slice: &Slice, totals: &mut Totals) -> Result<Pages, GaveUp> {
+    pub(super) async fn all_pages(&self, slice: &Slice, totals: &mut Totals) -> Result<Pages, GaveUp> {
         let mut pages = Pages::default();
         let mut pages_left = self.pages_max;
         for facet in 0..self.offer.calls_per_slice {
             let mut offset = 0;
             loop {
                 pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
-                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
+                let call = Call {
+                    dataset: self.dataset.clone(),
+                    slice: slice.clone(),
+                    facet,
+                    offset,
+                    unproven: self.unproven,
+                };
                 let page = self.ask(&call, totals).await?;
                 let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
                 offset += rows;
@@ -138,6 +195,9 @@ impl Asker {
                 Decision::Again { after_ms } => {
                     self.watcher.tell(|progress| progress.note = Some(format!("trying again: {error}")));
                     self.stop.sleep(Duration::from_millis(after_ms)).await
+                }
+                Decision::AgainAt { at } if self.throttle_wait_max.is_some_and(|most| self.until(at) > most) => {
+                    return Err(GaveUp { decision: Decision::SetAside, error, attempts: tried.attempts.max(1) });
                 }
                 Decision::AgainAt { at } => {
                     self.watcher.tell(|progress| progress.note = Some(format!("waiting: {error}")));
@@ -196,16 +256,25 @@ impl Asker {
     }
 
     /// Checks the rows and says what the ledger shall claim.
-    fn ready(&self, slice: &Slice, pages: Pages, totals: &mut Totals) -> Result<RowsChange> {
+    fn ready(&self, slice: &Slice, pages: Pages, totals: &mut Totals) -> Result<RowsChange, Unready> {
         let started = Moment::now();
         let batch = arrow_select::concat::concat_batches(&self.dataset.schema(), &pages.batches)
-            .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))?;
-        let Checked { batch, duplicates, quarantined, warnings } = check::check(&self.dataset, &slice.area, batch);
+            .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))
+            .map_err(Unready::Failed)?;
+        let (rows, rounding) = (batch.num_rows() as u64, Rounding::of(&self.dataset, self.source.name()));
+        let Checked { batch, duplicates, quarantined, warnings } =
+            check::check_rounded(&self.dataset, &slice.area, rounding, batch);
+        let wrong = quarantined.iter().filter(|row| check::proves_units(&row.rule)).count() as u64;
+        self.wrong.count(self.source.name(), rows, wrong).map_err(Unready::Wrong)?;
         for warning in warnings {
             tracing::warn!(slice = %slice, warning, "rows deserve a look");
         }
         let now = self.clock.now();
-        let claim = plan::judge(&self.dataset, &self.knowledge, &slice.area, batch.num_rows() as u64, now);
+        let mut claim = plan::judge(&self.dataset, &self.knowledge, &slice.area, batch.num_rows() as u64, now);
+        if let Some(hours) = self.better_after_hours {
+            let better_at = now.plus_seconds(i64::from(hours) * 3_600);
+            claim.stale_at = Some(claim.stale_at.map_or(better_at, |stale_at| stale_at.min(better_at)));
+        }
         totals.rows_duplicate += duplicates;
         totals.slices_partial += u64::from(claim.evidence == Evidence::Partial);
         totals.check_ms += started.elapsed().as_millis() as u64;
@@ -224,14 +293,29 @@ impl Asker {
     }
 }
 
+/// Why the rows of a slice are not written.
+enum Unready {
+    Failed(Error),
+    /// The units are wrong throughout.
+    Wrong(Error),
+}
+
+/// Rows of an answer that is not used do not count as answered.
+fn without_rows(totals: Totals) -> Totals {
+    Totals { rows_answered: 0, ..totals }
+}
+
 fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "stopped").hint("run the same command again to go on")
 }
 
 impl GaveUp {
     fn ended(self, slice: Slice, totals: Totals) -> Ended {
+        let totals = without_rows(totals);
         match self.decision {
-            Decision::SetAside => Ended::SetAside { error: self.error, totals },
+            Decision::SetAside => {
+                Ended::SetAside { heard: Heard::Refused(self.error.kind()), error: self.error, totals }
+            }
             Decision::Abort => Ended::Aborted { error: self.error, totals },
             Decision::Fail => Ended::Failed { slice, error: self.error, attempts: self.attempts, totals },
             // A wait that was cut short: stopping was asked for.

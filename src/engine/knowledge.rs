@@ -31,8 +31,10 @@ pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
 /// As `read`, with what the strategy of a request has to know besides.
 pub async fn read_for(store: &dyn Store, dataset: &Dataset, wanted: &Wanted, now: Instant) -> Result<Knowledge> {
     let mut knowledge = read(store).await?;
-    if wanted.kept.strategy == Strategy::Statements {
-        knowledge.reports = read_reports(store, dataset, &knowledge.calendar, now).await?;
+    match wanted.kept.strategy {
+        Strategy::Statements => knowledge.reports = read_reports(store, dataset, &knowledge.calendar, now).await?,
+        Strategy::Incremental => knowledge.failures = store.failures(Some(&dataset.name), false).await?,
+        _ => {}
     }
     Ok(knowledge)
 }

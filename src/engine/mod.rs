@@ -6,6 +6,7 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod breaker;
 pub mod conflicts;
 pub mod days;
 pub mod fetch;
@@ -13,22 +14,27 @@ pub mod gate;
 pub mod knowledge;
 pub mod poll;
 pub mod progress;
+pub mod reading;
 pub mod retry;
+pub mod rounds;
 pub mod run;
+pub mod standing;
 pub mod stop;
 pub mod strategy;
 pub mod task;
 pub mod together;
 pub mod write;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::model::Clock;
 use crate::source::Source;
 use crate::store::Store;
 
+pub use breaker::BreakerPolicy;
 pub use progress::{Phase, Progress, Watcher};
+pub use standing::StandingPolicy;
 pub use stop::Stop;
 
 /// How the engine works; from `[sync]` in the configuration.
@@ -51,8 +57,19 @@ pub struct Options {
     pub throttles_max: u32,
     /// Pages of one slice.
     pub pages_max: u32,
-    /// Slices that fail one after the other until the source is set aside.
-    pub failed_in_a_row_max: u32,
+    /// When a source is set aside, and for how long.
+    pub breaker: BreakerPolicy,
+    /// When a source loses its place.
+    pub standing: StandingPolicy,
+    /// The longest refusal that is waited out while another source could be asked.
+    pub failover_wait_ms: u64,
+    /// Hours after which a better source is asked for what another one served; `None`: the dataset's own hours.
+    pub better_after_hours: Option<i32>,
+    /// Share of rows with wrong units from which a source is not believed, and the rows that prove it.
+    pub wrong_share: f64,
+    pub wrong_rows_min: u64,
+    /// Several sources work on one dataset at the same time.
+    pub parallel_sources: bool,
     /// Attempts over all runs until only a person may retry a failure.
     pub failure_attempts_max: u32,
     /// Minutes until a later run may try a failed slice again.
@@ -76,7 +93,13 @@ impl Default for Options {
             retry_jitter: 0.5,
             throttles_max: 10,
             pages_max: 1_000,
-            failed_in_a_row_max: 8,
+            breaker: BreakerPolicy { failed_in_a_row_max: 8, cool_down_first_ms: 30_000, cool_down_cap_ms: 1_800_000 },
+            standing: StandingPolicy { hours: 6, calls_min: 20, failed_share: 0.3, wrong_max: 0, slow_ms: 20_000 },
+            failover_wait_ms: 2_000,
+            better_after_hours: None,
+            wrong_share: 0.5,
+            wrong_rows_min: 10,
+            parallel_sources: false,
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
@@ -95,8 +118,8 @@ pub struct Engine {
     pub options: Options,
     pub clock: Clock,
     pub gates: Arc<gate::Gates>,
-    /// Sources that refused as a whole; they are not asked again by this process.
-    pub refused: Arc<Mutex<Vec<String>>>,
+    /// What this process has met at each source.
+    pub breakers: Arc<breaker::Breakers>,
 }
 
 impl Engine {
@@ -108,6 +131,24 @@ impl Engine {
         clock: Clock,
     ) -> Engine {
         sources.sort_by_key(|source| source.rank());
-        Engine { store, catalog, sources, options, clock, gates: Arc::default(), refused: Arc::default() }
+        Engine { store, catalog, sources, options, clock, gates: Arc::default(), breakers: Arc::default() }
+    }
+
+    /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with
+    /// the ranks. `NotFound` for a name that no source has.
+    pub fn asking(mut self, names: &[String]) -> crate::model::Result<Engine> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let named = |name: &String| {
+            let found = self.sources.iter().find(|source| source.name() == name).cloned();
+            found.ok_or_else(|| {
+                let error =
+                    crate::model::Error::not_found(format!("there is no source {name:?}, or it is not enabled"));
+                error.hint("`tidegate sources` lists them")
+            })
+        };
+        self.sources = names.iter().map(named).collect::<crate::model::Result<_>>()?;
+        Ok(self)
     }
 }

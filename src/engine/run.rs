@@ -1,21 +1,24 @@
-//! Runs one task: takes it over, plans it, works through its slices, moves on to the next source when one is set
-//! aside, and finishes it.
+//! Runs one task: takes it over, works through its slices in rounds, and finishes it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::fetch::{Asker, Ended, Random};
+use super::Engine;
+use super::breaker::Door;
+use super::fetch::{Asker, Ended, Random, WrongUnits};
 use super::gate::Limits;
 use super::progress::{Phase, Watcher};
 use super::retry::RetryPolicy;
+use super::rounds::{self, Rounds};
 use super::stop::Stop;
-use super::write::{WorkEnd, Writer, is_stop};
-use super::{Engine, knowledge};
+use super::write::{RoundEnd, WorkEnd, Writer, is_stop};
 use crate::model::{
-    Area, Change, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Outcome, Result, Slice, Strategy, Task,
+    Area, Change, Clock, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Instant, Outcome, Result, Slice, Task,
     TaskId, TaskState, Totals, task::Request,
 };
 use crate::plan::{self, Knowledge, Plan};
@@ -24,35 +27,67 @@ use crate::source::{Offer, Source};
 /// Unresolved failures of a dataset by area.
 pub type Earlier = HashMap<Area, Failure>;
 
+/// A source and what it offers for the dataset of a task.
+pub type Candidate = (Arc<dyn Source>, Offer);
+
 /// Slices that wait for a worker, in lanes: one, or one for each partition.
-#[derive(Debug, Default)]
-pub struct Queue(Mutex<Vec<VecDeque<Slice>>>);
+#[derive(Debug)]
+pub struct Queue {
+    lanes: Mutex<Vec<VecDeque<Slice>>>,
+    /// Nobody takes a slice from then on, because a better source may have recovered.
+    until: Option<Instant>,
+    clock: Clock,
+}
 
 impl Queue {
-    pub fn new(slices: Vec<Slice>, partitions: usize) -> Queue {
+    pub fn new(slices: Vec<Slice>, partitions: usize, until: Option<Instant>, clock: Clock) -> Queue {
         let mut lanes = vec![VecDeque::new(); partitions.max(1)];
         for slice in slices {
             lanes[plan::partition_of(&slice, partitions)].push_back(slice);
         }
-        Queue(Mutex::new(lanes))
+        Queue { lanes: Mutex::new(lanes), until, clock }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<VecDeque<Slice>>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next slice of the worker's own lane, else of the lane after it that has one.
     fn take(&self, worker: usize) -> Option<Slice> {
-        let mut lanes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.until.is_some_and(|until| until <= self.clock.now()) {
+            return None;
+        }
+        let mut lanes = self.lanes();
         let count = lanes.len();
         (0..count).find_map(|step| lanes[(worker + step) % count].pop_front())
     }
 
     /// Nobody takes a slice any more.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().for_each(VecDeque::clear);
+        self.lanes().iter_mut().for_each(VecDeque::clear);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lanes().iter().all(VecDeque::is_empty)
     }
 }
 
-/// A queue of slices and who asks for them.
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// An index into the candidates.
+    pub candidate: usize,
+    /// One slice only, to see whether it has recovered.
+    pub probe: bool,
+    /// When a better source may be asked again.
+    pub until: Option<Instant>,
+    /// Others could be asked instead.
+    pub others: bool,
+}
+
+/// A queue of slices and who asks for them; the first of them made the plan.
 pub struct Work {
-    pub asker: Arc<Asker>,
+    pub askers: Vec<Arc<Asker>>,
     pub queue: Arc<Queue>,
 }
 
@@ -80,27 +115,17 @@ impl Engine {
 
     /// What a sync of `request` would do now, from the first source that is not in `set_aside`.
     pub async fn plan(&self, dataset: &str, request: &Request, set_aside: &[String]) -> Result<Planned> {
-        let dataset = self.catalog.get(dataset)?;
-        let offers = self.offers(dataset, request.source.as_deref())?;
-        let usable = offers.into_iter().find(|(source, _)| !set_aside.iter().any(|name| name == source.name()));
-        let (source, offer) = usable.ok_or_else(|| {
+        let dataset = self.catalog.get(dataset)?.clone();
+        let candidates = self.candidates(&dataset, request.source.as_deref()).await?;
+        let now = self.clock.now();
+        let usable = |(source, _): &&Candidate| {
+            let aside = matches!(self.breakers.door(source.name(), &dataset.name, now), Door::AsideUntil(_));
+            !aside && !set_aside.iter().any(|name| name == source.name())
+        };
+        let candidate = candidates.iter().find(usable).ok_or_else(|| {
             Error::denied("every source that serves it was set aside").hint("see what the earlier tables were told")
         })?;
-        let wanted = self.wanted(dataset, request)?;
-        let now = self.clock.now();
-        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, now).await?);
-        let coverage = self.store.coverage(&dataset.name).await?;
-        let input =
-            plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
-        let plan = plan::plan(&input);
-        if let Some(reason) = &plan.blocked {
-            let message = format!("{} cannot be planned: {reason}", dataset.name);
-            return Err(Error::invalid(message).hint(match wanted.kept.strategy {
-                Strategy::FewestCalls => "the list of securities comes first: `tidegate sync stock_basic`",
-                _ => "choose another strategy with --strategy, or sync stock_basic first",
-            }));
-        }
-        Ok(Planned { source, offer, knowledge, plan })
+        self.plan_with(&dataset, request, candidate, &Rounds::new(now, request.force)).await
     }
 
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
@@ -109,95 +134,72 @@ impl Engine {
         let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
         let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
         let mut task = self.task(id).await?;
-        let end = self.run_sources(&mut task, fence, stop, watcher).await;
-        self.finish(task, fence, end, watcher).await
+        let mut rounds = Rounds::new(task.created_at, task.request.force);
+        let end = self.run_rounds(&mut task, fence, &mut rounds, stop, watcher).await;
+        self.finish(task, fence, end, rounds, watcher).await
     }
 
-    /// Works through the sources, best first, until one answers everything.
-    async fn run_sources(&self, task: &mut Task, fence: Fence, stop: &Stop, watcher: &Watcher) -> Result<WorkEnd> {
-        // A token that is refused for one dataset is refused for all.
-        let mut set_aside = self.refused_sources();
-        let mut last_refusal: Option<Error> = None;
-        loop {
-            watcher.tell(|progress| progress.phase = Phase::Planning);
-            let planned = match self.plan(&task.dataset, &task.request, &set_aside).await {
-                Ok(planned) => planned,
-                // No source is left: what the last one said is the reason.
-                Err(error) => return last_refusal.map_or(Err(error), |refusal| Ok(WorkEnd::SetAside(refusal))),
-            };
-            let source = planned.source.name().to_string();
-            let (door, offer) = (planned.source.clone(), planned.offer.clone());
-            match self.work(task, fence, planned, stop, watcher).await? {
-                // The refusal taught the source what it has not got: it is asked again for what is left.
-                WorkEnd::SetAside(error)
-                    if !error.whole_source()
-                        && door.offer(self.catalog.get(&task.dataset)?).is_some_and(|now| now != offer) =>
-                {
-                    watcher.tell(|progress| progress.note = Some(format!("{source} is asked in another way: {error}")));
-                }
-                WorkEnd::SetAside(error) => {
-                    let note = format!("{source} set aside: {error}");
-                    watcher.tell(|progress| progress.note = Some(note));
-                    if error.whole_source() {
-                        self.refuse_source(&source);
-                    }
-                    set_aside.push(source);
-                    last_refusal = Some(error);
-                }
-                end => return Ok(end),
-            }
-        }
-    }
-
-    fn refused_sources(&self) -> Vec<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn refuse_source(&self, name: &str) {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_string());
-    }
-
-    async fn work(
+    /// One round: works through the plan with its source and its partners.
+    #[expect(clippy::too_many_arguments, reason = "a round is where everything meets")]
+    pub(super) async fn work(
         &self,
         task: &mut Task,
         fence: Fence,
         planned: Planned,
+        turn: &Turn,
+        partners: Vec<Candidate>,
         stop: &Stop,
         watcher: &Watcher,
-    ) -> Result<WorkEnd> {
+    ) -> Result<RoundEnd> {
         let earlier = self.earlier_failures(&task.dataset).await?;
-        let slices = self.in_order(planned.plan.slices.clone(), &earlier, task.request.force);
+        let mut slices = self.in_order(&planned, &earlier, task.request.force);
+        if turn.probe && !planned.plan.at_once {
+            slices.truncate(1);
+        }
+        let slices_left = planned.plan.slices.len() - slices.len();
         self.begin(task, fence, &slices, watcher).await?;
         watcher.tell(|progress| progress.groups = progress_groups(&planned.plan));
         if slices.is_empty() {
-            return Ok(WorkEnd::Done);
+            return Ok(RoundEnd { slices_left, ..RoundEnd::nothing() });
         }
-        let asker = Arc::new(self.asker(&task.dataset, &planned, stop, watcher).await?);
-        let work = Work { asker: asker.clone(), queue: Arc::new(Queue::new(slices, planned.plan.partitions())) };
+        let mut askers = Vec::new();
+        for candidate in std::iter::once((planned.source.clone(), planned.offer.clone())).chain(partners) {
+            let others = turn.others || !askers.is_empty();
+            askers.push(Arc::new(self.asker(&task.dataset, &planned, candidate, others, stop, watcher).await?));
+        }
+        // What is replaced in one step is not handed over half way.
+        let until = turn.until.filter(|_| !planned.plan.at_once);
+        let queue = Arc::new(Queue::new(slices, planned.plan.partitions(), until, self.clock.clone()));
+        let work = Work { askers, queue };
         let (finished, receive) = mpsc::channel(self.options.concurrency);
         let mut workers = JoinSet::new();
-        for worker in 0..self.options.concurrency {
-            workers.spawn(work_through(worker, work.queue.clone(), asker.clone(), finished.clone()));
+        for (index, asker) in work.askers.iter().enumerate() {
+            let most = asker.offer.concurrency.map_or(usize::MAX, |most| most.max(1) as usize);
+            for worker in 0..self.options.concurrency.min(most) {
+                let (queue, asker) = (work.queue.clone(), asker.clone());
+                workers.spawn(work_through(worker, queue, asker, index, finished.clone()));
+            }
         }
         drop(finished);
         let at_once = planned.plan.at_once.then_some(self.options.strategies.replace_rows_max);
         let writer = Writer::new(self, work, fence, earlier, task.totals.clone()).at_once(at_once);
-        let (end, totals) = writer.run(receive).await;
+        let (mut end, totals) = writer.run(receive).await;
         task.totals = totals;
         workers.shutdown().await;
+        end.slices_left = slices_left;
         Ok(end)
     }
 
     /// Failed slices that may be tried again come first; those that may not are left out.
-    fn in_order(&self, slices: Vec<Slice>, earlier: &Earlier, force: bool) -> Vec<Slice> {
-        let now = self.clock.now();
+    fn in_order(&self, planned: &Planned, earlier: &Earlier, force: bool) -> Vec<Slice> {
+        let (now, source) = (self.clock.now(), planned.source.name());
         let (failed, fresh): (Vec<Slice>, Vec<Slice>) =
-            slices.into_iter().partition(|slice| earlier.contains_key(&slice.area));
-        let may_retry = |slice: &Slice| force || earlier.get(&slice.area).is_none_or(|failure| failure.may_retry(now));
-        failed.into_iter().filter(may_retry).chain(fresh).collect()
+            planned.plan.slices.iter().cloned().partition(|slice| earlier.contains_key(&slice.area));
+        let may_try = |slice: &Slice| force || rounds::may_try(earlier, &slice.area, source, now);
+        failed.into_iter().filter(may_try).chain(fresh).collect()
     }
 
-    async fn earlier_failures(&self, dataset: &str) -> Result<Earlier> {
+    pub(super) async fn earlier_failures(&self, dataset: &str) -> Result<Earlier> {
         let failures = self.store.failures(Some(dataset), false).await?;
         Ok(failures.into_iter().map(|failure| (failure.area.clone(), failure)).collect())
     }
@@ -219,9 +221,16 @@ impl Engine {
         Ok(())
     }
 
-    async fn asker(&self, dataset: &str, planned: &Planned, stop: &Stop, watcher: &Watcher) -> Result<Asker> {
+    pub(super) async fn asker(
+        &self,
+        dataset: &str,
+        planned: &Planned,
+        (source, offer): Candidate,
+        others: bool,
+        stop: &Stop,
+        watcher: &Watcher,
+    ) -> Result<Asker> {
         let dataset = self.catalog.get(dataset)?.clone();
-        let (source, offer) = (planned.source.clone(), planned.offer.clone());
         let today = self.clock.now().day();
         let used = self.used_today(source.name(), &offer.api, today).await?;
         let share = |limit: u32| ((f64::from(limit) * self.options.quota_share) as u32).max(1);
@@ -234,7 +243,15 @@ impl Engine {
             jitter: self.options.retry_jitter,
             throttles_max: self.options.throttles_max,
         };
+        let better = |other: &Arc<dyn Source>| other.rank() < source.rank() && other.offer(&dataset).is_some();
+        let hours = self.options.better_after_hours.unwrap_or(dataset.publish.refresh_hours);
         Ok(Asker {
+            better_after_hours: self.sources.iter().any(better).then_some(hours),
+            throttle_wait_max: others.then_some(Duration::from_millis(self.options.failover_wait_ms)),
+            wrong: WrongUnits::new(self.options.wrong_share, self.options.wrong_rows_min),
+            cuts: (0..planned.offer.cuts.len()).map(|cut| rounds::same_cut(&planned.offer, cut, &offer)).collect(),
+            dismissed: Default::default(),
+            unproven: false,
             source,
             offer,
             dataset,
@@ -257,14 +274,25 @@ impl Engine {
     }
 
     /// Writes how the task ended. Somebody else's pause or cancellation is respected.
-    async fn finish(&self, task: Task, fence: Fence, end: Result<WorkEnd>, watcher: &Watcher) -> Result<Task> {
+    async fn finish(
+        &self,
+        mut task: Task,
+        fence: Fence,
+        end: Result<WorkEnd>,
+        mut rounds: Rounds,
+        watcher: &Watcher,
+    ) -> Result<Task> {
         let stored = self.task(task.id).await?;
         if stored.state != TaskState::Running || stored.fence != fence.fence {
             watcher.tell(|progress| progress.phase = Phase::Finished);
             return Ok(stored);
         }
+        if !matches!(end, Ok(WorkEnd::Aborted(_))) {
+            self.settle(&mut task, fence, &mut rounds).await?;
+        }
         let mut task = Task { totals: task.totals, ..stored };
         let failure = conclude(&mut task, end)?;
+        task.note = noted(task.note.take(), &rounds, &task.totals);
         task.finished_at = (!task.state.is_open()).then(|| self.clock.now());
         let written = self.commit(Some(fence), vec![Change::Task(task.clone())]).await;
         let totals = task.totals.clone();
@@ -278,7 +306,7 @@ impl Engine {
         }
     }
 
-    async fn commit(&self, fence: Option<Fence>, changes: Vec<Change>) -> Result<crate::model::Receipt> {
+    pub(super) async fn commit(&self, fence: Option<Fence>, changes: Vec<Change>) -> Result<crate::model::Receipt> {
         self.store.commit(Commit { at: self.clock.now(), fence, changes }).await
     }
 
@@ -292,7 +320,7 @@ impl Engine {
 /// Moves the task to the state that its end calls for. An error that is not the task's own is handed back.
 fn conclude(task: &mut Task, end: Result<WorkEnd>) -> Result<Option<Error>> {
     let (state, note, error) = match end {
-        Ok(WorkEnd::Done) => {
+        Ok(WorkEnd::Done | WorkEnd::Again) => {
             let disagreements = task.totals.disagreements();
             let green = disagreements.is_empty();
             task.outcome = Some(if green { Outcome::Success } else { Outcome::SuccessWithErrors });
@@ -320,17 +348,37 @@ fn progress_groups(plan: &Plan) -> Vec<(String, u64)> {
 }
 
 /// What a worker does: slice after slice until none is left or nobody listens.
-async fn work_through(worker: usize, queue: Arc<Queue>, asker: Arc<Asker>, finished: mpsc::Sender<Ended>) {
+async fn work_through(
+    worker: usize,
+    queue: Arc<Queue>,
+    asker: Arc<Asker>,
+    index: usize,
+    finished: mpsc::Sender<(usize, Ended)>,
+) {
     while !asker.stop.asked()
+        && !asker.dismissed.load(Ordering::Relaxed)
         && let Some(slice) = queue.take(worker)
     {
         let ended = asker.fetch(slice).await;
-        if finished.send(ended).await.is_err() {
+        if finished.send((index, ended)).await.is_err() {
             return;
         }
     }
     if asker.stop.asked() {
         let error = Error::new(ErrorKind::Interrupted, "stopped");
-        let _ = finished.send(Ended::Aborted { error, totals: Totals::default() }).await;
+        let _ = finished.send((index, Ended::Aborted { error, totals: Totals::default() })).await;
     }
 }
+
+/// What people are told of a task: what does not add up, who was set aside, and who served what unless the best did.
+fn noted(note: Option<String>, rounds: &Rounds, totals: &Totals) -> Option<String> {
+    let by_others = totals.by_source.keys().any(|name| rounds.best.as_ref() != Some(name));
+    let served = totals.served_by().filter(|_| by_others).map(|served| format!("served by {served}"));
+    let known = |told: &&String| note.as_deref().is_none_or(|note| !told.contains(note));
+    let told = rounds.notes.iter().filter(known).take(NOTES_MAX).cloned();
+    let all: Vec<String> = note.clone().into_iter().chain(served).chain(told).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Notes of rounds that a task keeps.
+const NOTES_MAX: usize = 20;

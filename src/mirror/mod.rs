@@ -6,10 +6,12 @@ pub mod tushare;
 use std::future::Future;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::model::{Error, Result};
+use crate::read::PARAMETERS;
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(
@@ -21,4 +23,12 @@ pub async fn serve(
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown).await;
     served.map_err(|error| Error::transient("the mirror stopped serving").caused_by(error))
+}
+
+/// What the headers `X-Tidegate-As-Of` and so on say; empty where there is none.
+fn seen(headers: &HeaderMap) -> [(&'static str, &str); PARAMETERS.len()] {
+    PARAMETERS.map(|name| {
+        let header = headers.get(format!("x-tidegate-{}", name.replace('_', "-")));
+        (name, header.map_or("", |value| value.to_str().unwrap_or("unreadable")))
+    })
 }

@@ -10,6 +10,7 @@ use super::clock::Instant;
 use super::conflict::Take;
 use super::dataset::Dataset;
 use super::event::EventType;
+use super::health::Health;
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -83,6 +84,9 @@ pub enum Change {
         day: super::day::Day,
         calls: u64,
     },
+    /// What happened to the calls of a source within an hour: added to what is recorded of that hour. Hours older than
+    /// `HEALTH_HOURS` before it are forgotten.
+    SourceHealth(Health),
     /// A fact without rows of its own.
     Event {
         kind: EventType,

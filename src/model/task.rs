@@ -1,5 +1,7 @@
 //! Tasks (one request to sync one dataset), their totals, and failures (slices that did not work).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::area::{Area, Securities};
@@ -175,6 +177,36 @@ pub struct Totals {
     pub decode_ms: u64,
     pub check_ms: u64,
     pub write_ms: u64,
+    /// What each source did, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_source: BTreeMap<String, Served>,
+}
+
+/// What one source did for a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Served {
+    /// Slices that it answered.
+    pub slices: u64,
+    /// Rows of those answers.
+    pub rows: u64,
+    pub calls: u64,
+    /// Calls without a usable answer, refusals included.
+    pub calls_failed: u64,
+    /// Answers that were refused because their units are wrong.
+    pub wrong: u64,
+    pub network_ms: u64,
+}
+
+impl Served {
+    pub fn add(&mut self, other: &Served) {
+        self.slices += other.slices;
+        self.rows += other.rows;
+        self.calls += other.calls;
+        self.calls_failed += other.calls_failed;
+        self.wrong += other.wrong;
+        self.network_ms += other.network_ms;
+    }
 }
 
 impl Totals {
@@ -237,6 +269,20 @@ impl Totals {
         for (sum, (_, value)) in self.figures_mut().into_iter().zip(other.figures()) {
             *sum += value;
         }
+        for (source, served) in &other.by_source {
+            self.by_source.entry(source.clone()).or_default().add(served);
+        }
+    }
+
+    /// `tushare 12 slices (1200 rows), baostock 3 slices (300 rows)`: who answered, the busiest first.
+    pub fn served_by(&self) -> Option<String> {
+        let mut answered: Vec<_> = self.by_source.iter().filter(|(_, served)| served.slices > 0).collect();
+        answered.sort_by_key(|(name, served)| (std::cmp::Reverse(served.slices), *name));
+        let one = |(name, served): &(&String, &Served)| {
+            let (slices, rows) = (served.slices, served.rows);
+            format!("{name} {slices} slice{} ({rows} row{})", plural(slices), plural(rows))
+        };
+        (!answered.is_empty()).then(|| answered.iter().map(one).collect::<Vec<_>>().join(", "))
     }
 
     pub fn rows_written(&self) -> u64 {
@@ -270,6 +316,10 @@ impl Totals {
         }
         found
     }
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// A slice that did not work. One unresolved failure per dataset and area.

@@ -27,7 +27,7 @@ pub use strategy::{Defaults, Group, Kept, partition_of};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{
-    Coverage, Dataset, Day, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
+    Coverage, Dataset, Day, Failure, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
 };
 use expect::Members;
 use timeline::Timeline;
@@ -42,6 +42,8 @@ pub struct Knowledge {
     pub securities: SecurityList,
     /// Whole-day suspensions from `suspend_d`, where that table is claimed.
     pub suspended: HashMap<Day, HashSet<Arc<str>>>,
+    /// Unresolved failures of the dataset; read for strategy `incremental` only.
+    pub failures: Vec<Failure>,
     /// What strategy `statements` goes by; read for that strategy only.
     pub reports: Reports,
 }
@@ -121,12 +123,16 @@ pub fn plan(input: &Input) -> Plan {
     plan
 }
 
-/// From the last whole day on; what was left open before it is not looked for.
+/// From the last whole day on, or from the first failure that may be tried again; what was left open before is not looked
+/// for.
 fn incremental(input: &Input) -> Plan {
     let timeline = Timeline::new(input.dataset, input.knowledge, None, input.wanted.to, input.now);
     let members = Members::of(input.dataset, input.knowledge, &input.wanted.securities, timeline.timeless);
     let open = Open::new(input, &timeline, &members);
-    let from = strategy::incremental_from(&timeline.points, &open.counts, input.wanted.kept.look_back);
+    let failed = input.knowledge.failures.iter().filter(|failure| failure.may_retry(input.now));
+    let failed = failed.map(|failure| failure.area.span.from).filter(|day| *day > Day::MIN).min();
+    let whole = strategy::incremental_from(&timeline.points, &open.counts, input.wanted.kept.look_back);
+    let from = whole.map(|whole| failed.map_or(whole, |failed| failed.min(whole)));
     let wanted = Wanted { from, ..input.wanted.clone() };
     let mut plan = open_cells(&Input { wanted: &wanted, ..*input });
     if let Some(from) = from.filter(|_| !plan.slices.is_empty()) {

@@ -129,7 +129,7 @@ fn knowledge(count: usize) -> Knowledge {
         calendar: TradingCalendar::new(open, Some(span)),
         securities: SecurityList::new(securities),
         suspended: HashMap::new(),
-        reports: Reports::default(),
+        ..Knowledge::default()
     }
 }
 

@@ -45,6 +45,18 @@ impl View {
         Ok(())
     }
 
+    /// What is asked by the [`PARAMETERS`] that `given` finds; the name of the first that cannot be read otherwise.
+    pub fn asked<'a>(given: impl Fn(&'static str) -> Option<&'a str>) -> std::result::Result<View, &'static str> {
+        let mut view = View::default();
+        for name in PARAMETERS {
+            if let Some(value) = given(name) {
+                view.set(name, value).map_err(|_| name)?;
+            }
+        }
+        view.check().map_err(|_| "anchor")?;
+        Ok(view)
+    }
+
     /// `Invalid` when the parts do not go together.
     pub fn check(&self) -> Result<()> {
         if self.anchor.is_some() && self.adjust != Some(Adjust::Forward) {
@@ -63,7 +75,8 @@ fn instant(text: &str) -> Result<Instant> {
         Error::invalid(format!("{text:?} is neither an instant nor a day"))
             .hint("write 2024-06-28T18:00:00+08:00, or 2024-06-28 for the end of that day in Beijing")
     };
-    Instant::parse(text).ok_or_else(unreadable)
+    // In the query of a URL a plus sign is a space.
+    Instant::parse(&text.replacen(' ', "+", 1)).ok_or_else(unreadable)
 }
 
 fn adjust(text: &str) -> Result<Option<Adjust>> {
@@ -85,6 +98,7 @@ mod tests {
             ("2024-06-28", Some("2024-06-28T15:59:59.999Z")),
             ("20240628", Some("2024-06-28T15:59:59.999Z")),
             ("2024-06-28T18:00:00+08:00", Some("2024-06-28T10:00:00Z")),
+            ("2024-06-28T18:00:00 08:00", Some("2024-06-28T10:00:00Z")),
             ("2024-06-28T10:00:00Z", Some("2024-06-28T10:00:00Z")),
             ("yesterday", None),
             ("2024-06-28 18:00", None),

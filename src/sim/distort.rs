@@ -48,6 +48,7 @@ pub fn distorted(fault: &Fault, params: &BTreeMap<String, String>, body: &[u8]) 
             });
         }
         Fault::LateCorrection { column, every } => correct(data, column.as_deref(), (*every).max(1)),
+        Fault::WrongUnits { column, power } => rescale(data, column, *power),
         Fault::OtherAnswer => misdirect(data, params),
         _ => {}
     }
@@ -71,6 +72,17 @@ fn correct(data: &mut Data, column: Option<&str>, every: usize) {
         let corrected = decimal::parse(cell.get(), 6, 0).and_then(|value| raw(decimal::to_text(value + 1_000, 6)));
         if let Some(corrected) = corrected {
             *cell = corrected;
+        }
+    }
+}
+
+/// Every number of a column times a power of ten.
+fn rescale(data: &mut Data, column: &str, power: u32) {
+    let Some(index) = data.fields.iter().position(|field| field == column) else { return };
+    for cell in data.items.iter_mut().filter_map(|row| row.get_mut(index)) {
+        let scaled = decimal::parse(cell.get(), 6, 0).map(|value| value * 10i128.pow(power.min(12)));
+        if let Some(scaled) = scaled.and_then(|value| raw(decimal::to_text(value, 6))) {
+            *cell = scaled;
         }
     }
 }
@@ -109,6 +121,10 @@ mod tests {
             (
                 Fault::LateCorrection { column: Some("close".to_owned()), every: 1 },
                 r#"[["000001.SZ","20240102",10.101],["000002.SZ","20240102",7.001],["000004.SZ","20240102",null]]"#,
+            ),
+            (
+                Fault::WrongUnits { column: "close".to_owned(), power: 2 },
+                r#"[["000001.SZ","20240102",1010],["000002.SZ","20240102",700],["000004.SZ","20240102",null]]"#,
             ),
             (
                 Fault::OtherAnswer,

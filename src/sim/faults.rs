@@ -33,6 +33,8 @@ pub enum Fault {
     DuplicateRows { every: usize },
     /// Send other values in a column of every n-th row; without a name the last column that holds numbers.
     LateCorrection { column: Option<String>, every: usize },
+    /// Send a column's numbers times this power of ten, as if in other units.
+    WrongUnits { column: String, power: u32 },
     /// Leave every n-th row out.
     WithdrawnRows { every: usize },
     /// Wait before answering.
@@ -59,6 +61,7 @@ impl Fault {
             Fault::HalfPublished { .. } => "half_published",
             Fault::DuplicateRows { .. } => "duplicate_rows",
             Fault::LateCorrection { .. } => "late_correction",
+            Fault::WrongUnits { .. } => "wrong_units",
             Fault::WithdrawnRows { .. } => "withdrawn_rows",
             Fault::SlowAnswer { .. } => "slow_answer",
             Fault::ServerError { .. } => "server_error",

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Query, Receipt, Result, RowConflict, Task};
+use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task};
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -46,6 +46,9 @@ pub trait Store: Scan {
 
     /// Calls recorded for a source on a Beijing day, by API.
     async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>>;
+
+    /// What is known of every source by hour, oldest first.
+    async fn health(&self) -> Result<Vec<Health>>;
 
     /// Events after `after`, oldest first, at most `limit`.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>>;

@@ -130,6 +130,17 @@ CREATE TABLE _conflict (
 );
 CREATE UNIQUE INDEX _conflict_open on _conflict (dataset, key, source) where resolved_at is null;
 CREATE INDEX _conflict_by_key on _conflict (dataset, key);
+CREATE TABLE _source_health (
+    source text not null,
+    hour text not null,
+    calls integer not null,
+    failed integer not null,
+    wrong integer not null,
+    network_ms integer not null,
+    last_error text,
+    last_error_at text,
+    primary key (source, hour)
+) without rowid;
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

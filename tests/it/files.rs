@@ -593,7 +593,7 @@ const REAL: &[Real] = &[
 ];
 
 /// The folder of real data, when it is there.
-fn shared_data() -> Option<PathBuf> {
+pub fn shared_data() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let data = std::env::var_os("TIDEGATE_SHARED").map_or_else(beside, PathBuf::from).join("data");
     data.is_dir().then_some(data)

@@ -3,7 +3,9 @@
 mod baostock;
 mod baostock_program;
 mod catalogue;
+mod compare;
 mod config;
+mod failover;
 mod faults;
 mod files;
 mod kill;
@@ -16,6 +18,8 @@ mod store_conflicts;
 mod store_model;
 mod store_sqlite;
 mod store_suite;
+mod strategies;
+mod strategies_cli;
 mod tasks;
 mod tidy;
 mod times;

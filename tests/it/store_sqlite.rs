@@ -60,6 +60,7 @@ fn text(value: rusqlite::types::ValueRef) -> String {
 }
 
 crate::store_suite!(self::fresh);
+crate::strategy_suite!(self::fresh);
 
 #[tokio::test]
 async fn many_random_histories_leave_as_many_revisions_as_the_model() {

@@ -182,6 +182,7 @@ macro_rules! store_suite {
             overlapping_areas_of_one_commit_end_as_if_one_came_after_the_other,
             merging_never_erases_and_never_withdraws,
             a_worse_source_fills_gaps_and_overwrites_nothing,
+            columns_that_a_source_lacks_keep_what_is_stored,
             merging_follows_the_rule_of_each_column,
             the_first_write_wins_where_the_rule_says_so,
             the_last_fetch_wins_where_the_rule_says_so,
@@ -315,6 +316,33 @@ fn notice(area: Area, rows: &[(&str, Option<i8>)]) -> RowsChange {
     let columns: Vec<arrow_array::ArrayRef> = vec![Arc::new(codes.finish()), Arc::new(days.finish())];
     let batch = RecordBatch::try_new(notices().schema(), columns).unwrap();
     RowsChange { dataset: notices(), area, batch, ..quotes_of_day(2, &[]) }
+}
+
+pub async fn columns_that_a_source_lacks_keep_what_is_stored(store: &dyn Store) {
+    commit_rows(store, quotes_of_day(2, &[("000001.SZ", 2, Some(1050), Some(12_345))])).await;
+    // The fourth column is not among those of this source.
+    let without_amount = |write: Write, rows: &[Quote]| RowsChange { lacks: vec![3], write, ..quotes_of_day(2, rows) };
+    for (write, rows, expected_counts, expected) in [
+        (Write::Replace, vec![("000001.SZ", 2, Some(1050), None)], [0, 0, 1, 0, 0], "000001.SZ|2024-01-02|10.5|1.2345"),
+        (Write::Replace, vec![("000001.SZ", 2, Some(1060), None)], [0, 1, 0, 0, 0], "000001.SZ|2024-01-02|10.6|1.2345"),
+        (Write::Upsert, vec![("000001.SZ", 2, Some(1070), None)], [0, 1, 0, 0, 0], "000001.SZ|2024-01-02|10.7|1.2345"),
+        (Write::Merge, vec![("000001.SZ", 2, Some(1070), None)], [0, 0, 1, 0, 0], "000001.SZ|2024-01-02|10.7|1.2345"),
+        // What it has, it may take back.
+        (Write::Replace, vec![("000001.SZ", 2, None, None)], [0, 1, 0, 0, 0], "000001.SZ|2024-01-02|-|1.2345"),
+    ] {
+        let found = counts(commit_rows(store, without_amount(write, &rows)).await);
+        assert_eq!(
+            (found, all_quotes(store).await),
+            (expected_counts, vec![expected.to_owned()]),
+            "{write:?} {rows:?}"
+        );
+    }
+    let whole = quotes_of_day(2, &[("000001.SZ", 2, None, None)]);
+    assert_eq!(counts(commit_rows(store, whole).await), [0, 1, 0, 0, 0], "a source that has the column clears it");
+    let all: Vec<Quote> = vec![("000001.SZ", 2, Some(1), None), ("000002.SZ", 2, Some(2), None)];
+    assert_eq!(counts(commit_rows(store, without_amount(Write::Replace, &all)).await), [1, 1, 0, 0, 0]);
+    let gone = without_amount(Write::Replace, &all[..1]);
+    assert_eq!(counts(commit_rows(store, gone).await), [0, 0, 1, 1, 0], "its absence withdraws all the same");
 }
 
 pub async fn a_row_whose_day_moves_is_counted_where_it_is(store: &dyn Store) {

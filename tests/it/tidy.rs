@@ -16,6 +16,7 @@ const ORDER: &[&[&str]] = &[
     &["model"],
     &["catalog"],
     &["plan", "check", "dialect"],
+    &["compare"],
     &["source", "store"],
     &["engine", "read"],
     &["mirror"],

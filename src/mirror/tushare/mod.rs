@@ -27,7 +27,7 @@ use crate::catalog::Catalog;
 use crate::dialect::tushare::{Asked, Refusal, encode, request};
 use crate::model::dataset::{Shape, Tushare};
 use crate::model::{Clock, Dataset, ErrorKind, Result};
-use crate::read::{PARAMETERS, ReadOptions, Reader, View};
+use crate::read::{ReadOptions, Reader, View};
 use crate::store::Scan;
 
 pub use gate::{Account, Gate};
@@ -103,7 +103,7 @@ impl Mirror {
         self.answer_seen(body, &[]).await
     }
 
-    /// Answers one question with what its headers say of [`PARAMETERS`]; parameters of the same name come first.
+    /// Answers one question with what its headers say of `read::PARAMETERS`; parameters of the same name come first.
     async fn answer_seen(&self, body: &[u8], seen: &[(&str, &str)]) -> Answer {
         let request_id = self.request_id();
         let working = self.working.acquire().await;
@@ -193,15 +193,9 @@ impl Mirror {
 
 /// In which times and price base the rows are wanted.
 fn view(asked: &Asked, seen: &[(&str, &str)]) -> Result<View, Refusal> {
-    let mut view = View::default();
-    for name in PARAMETERS {
-        let header = || seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
-        if let Some(value) = asked.params.get(name).or_else(header) {
-            view.set(name, value).map_err(|_| Refusal::BadParameter { name: name.to_string() })?;
-        }
-    }
-    view.check().map_err(|_| Refusal::BadParameter { name: "anchor".to_string() })?;
-    Ok(view)
+    let header = |name: &str| seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+    View::asked(|name| asked.params.get(name).or_else(|| header(name)))
+        .map_err(|name| Refusal::BadParameter { name: name.to_string() })
 }
 
 fn write_answer(dataset: &Dataset, question: &Question, batches: &[RecordBatch], request_id: &str) -> Result<Vec<u8>> {
@@ -231,11 +225,7 @@ pub fn router_of(mirror: Arc<Mirror>) -> Router {
 }
 
 async fn over_http(State(mirror): State<Arc<Mirror>>, headers: HeaderMap, body: Bytes) -> Response {
-    let seen = PARAMETERS.map(|name| {
-        let header = headers.get(format!("x-tidegate-{}", name.replace('_', "-")));
-        (name, header.map_or("", |value| value.to_str().unwrap_or("unreadable")))
-    });
-    let answer = mirror.answer_seen(&body, &seen).await;
+    let answer = mirror.answer_seen(&body, &super::seen(&headers)).await;
     let compress = mirror.options.gzip && answer.body.len() > GZIP_FROM_BYTES && accepts_gzip(&headers);
     let (body, encoded) = if compress { compressed(answer.body).await } else { (answer.body, false) };
     let mut response = Response::new(Body::from(body));

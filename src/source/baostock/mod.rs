@@ -150,7 +150,7 @@ impl BaostockSource {
         let mut page = self.page_of(call)?;
         loop {
             let question = self.question(way, page, args.clone());
-            let Turn { mapped, rows, answered } = self.turn(dataset, way, area, &given, &question).await?;
+            let Turn { mapped, rows, answered } = self.turn(call, way, &given, &question).await?;
             let more = way.message.is_paged() && rows >= question.per_page as usize;
             let kept = (mapped.batch.num_rows() + mapped.unreadable.len()) as u64;
             if kept == 0 && more {
@@ -170,21 +170,14 @@ impl BaostockSource {
         Question { message: way.message, user, page, per_page: self.page_rows(), args }
     }
 
-    async fn turn(
-        &self,
-        dataset: &Dataset,
-        way: Way<'_>,
-        area: &Area,
-        given: &mapping::Given,
-        question: &Question,
-    ) -> Result<Turn> {
+    async fn turn(&self, call: &Call, way: Way<'_>, given: &mapping::Given, question: &Question) -> Result<Turn> {
         let mut answered = self.pool.ask(question).await?;
         let table = match std::mem::replace(&mut answered.table, Ok(Table::default())) {
             Ok(table) => table,
             Err(refused) => return Err(self.refused(&way, &refused)),
         };
-        let mapped = mapping::batch(dataset, way, given, &table)?;
-        belongs(dataset, area, &mapped.batch)?;
+        let mapped = mapping::batch(&call.dataset, way, given, &table, call.unproven)?;
+        belongs(&call.dataset, &call.slice.area, &mapped.batch)?;
         Ok(Turn { rows: table.rows(), mapped, answered })
     }
 

@@ -21,6 +21,8 @@ use http::Door;
 /// How to reach the service and as whom.
 #[derive(Clone)]
 pub struct TushareOptions {
+    /// The name in claims, commit records and configuration: `tushare`, or `tidegate` for another Tidegate.
+    pub name: &'static str,
     /// Where questions are posted. An address that ends with `/dataapi` gets the name of the API appended, as the
     /// service's own Python package does.
     pub url: String,
@@ -47,6 +49,7 @@ pub struct TushareOptions {
 impl Default for TushareOptions {
     fn default() -> TushareOptions {
         TushareOptions {
+            name: "tushare",
             url: "http://api.tushare.pro".to_string(),
             token: String::new(),
             points: 120,
@@ -168,7 +171,7 @@ fn has_more(reply: &Reply, limit: Option<u32>) -> Result<bool> {
 #[async_trait]
 impl Source for TushareSource {
     fn name(&self) -> &str {
-        "tushare"
+        self.options.name
     }
 
     fn rank(&self) -> u8 {
@@ -192,7 +195,7 @@ impl Source for TushareSource {
     }
 
     async fn fetch(&self, call: &Call) -> Result<Page> {
-        let asking = |error: Error| error.while_doing(format_args!("asking tushare for {}", call.slice));
+        let asking = |error: Error| error.while_doing(format_args!("asking {} for {}", self.options.name, call.slice));
         self.page(call).await.map_err(asking)
     }
 
@@ -207,7 +210,8 @@ impl Source for TushareSource {
         };
         match answered {
             Err(error) if refuses_one_table(&error) => Ok(()),
-            answered => answered.map_err(|error| error.while_doing("asking tushare whether it answers")),
+            answered => answered
+                .map_err(|error| error.while_doing(format_args!("asking {} whether it answers", self.options.name))),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::claims::{self, securities_text};
 use super::conflicts;
 use super::fault::Step;
+use super::health;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::rows::{self, Work};
@@ -140,6 +141,7 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
+                Change::SourceHealth(health) => health::add(self.connection, health)?,
                 Change::Event { kind, dataset, data } => {
                     let task = self.commit.fence.map(|fence| fence.task);
                     self.event(*kind, dataset.as_deref(), task, data)?;

@@ -11,7 +11,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -19,6 +19,11 @@ const MIGRATIONS: [Migration; 3] = [
         sql: include_str!("../../../migrations/sqlite/0002_several_workers.sql"),
     },
     Migration { number: 3, name: "0003_conflicts", sql: include_str!("../../../migrations/sqlite/0003_conflicts.sql") },
+    Migration {
+        number: 4,
+        name: "0004_source_health",
+        sql: include_str!("../../../migrations/sqlite/0004_source_health.sql"),
+    },
 ];
 
 /// `TIDE`: tells `file` and other programs whose database this is.

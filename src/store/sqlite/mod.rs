@@ -9,6 +9,7 @@ mod commit;
 mod conflicts;
 mod connection;
 mod fault;
+mod health;
 mod migrate;
 mod places;
 mod prepare;
@@ -37,7 +38,8 @@ use self::fault::Step;
 use self::table::Table;
 use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Query, Receipt, Result, RowConflict, Task,
+    Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Health, Query, Receipt, Result,
+    RowConflict, Task,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -181,6 +183,10 @@ impl Store for SqliteStore {
     async fn quota_used(&self, source: &str, day: Day) -> Result<Vec<(String, u64)>> {
         let source = source.to_owned();
         self.read("reading the quotas", move |connection| tasks::quota_used(connection, &source, day)).await
+    }
+
+    async fn health(&self) -> Result<Vec<Health>> {
+        self.read("reading the health of the sources", health::all).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {

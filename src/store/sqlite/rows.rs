@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection};
 
 use super::cells::{Cell, Cells, day_from_text};
@@ -446,7 +447,8 @@ fn compare(lookup: &mut CachedStatement, table: &Table, part: &Part, row: usize)
     let mut stored = lookup.raw_query();
     let Some(stored) = stored.next()? else { return Ok(None) };
     let (mut equal, mut equal_given) = (true, true);
-    for (index, cells) in part.cells.iter().enumerate() {
+    let lacks = &part.work.change.lacks;
+    for (index, cells) in part.cells.iter().enumerate().filter(|(index, _)| !lacks.contains(index)) {
         if !cells.equals(row, stored.get_ref(index)?) {
             equal = false;
             equal_given &= cells.is_null(row);
@@ -465,16 +467,38 @@ fn compare(lookup: &mut CachedStatement, table: &Table, part: &Part, row: usize)
     Ok(Some(Found { seq: stored.get(part.cells.len())?, equal, equal_given, inside, day }))
 }
 
-/// Keeps the old row as a revision and writes the new one.
+/// Keeps the old row as a revision and writes the new one; columns that the source lacks keep their values.
 fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step<bool> {
+    let kept = match part.work.change.lacks.as_slice() {
+        [] => Vec::new(),
+        lacks => stored_values(&mut statements.lookup, table, part, row, lacks)?,
+    };
     supersede(&mut statements.supersede, table, part, row)?;
     let statement = match part.work.change.write {
         Write::Merge => &mut statements.fill,
         Write::Replace | Write::Upsert | Write::FirstWins | Write::LastWins | Write::Manual => &mut statements.update,
     };
     bind_row(statement, part, row)?;
+    for (index, value) in kept.iter().filter(|(index, _)| !table.key.contains(index)) {
+        statement.raw_bind_parameter(index + 1, value)?;
+    }
     statement.raw_execute()?;
     Ok(true)
+}
+
+/// The stored values of the columns at `positions`, in the row with the key of this one.
+fn stored_values(
+    lookup: &mut CachedStatement,
+    table: &Table,
+    part: &Part,
+    row: usize,
+    positions: &[usize],
+) -> Step<Vec<(usize, Value)>> {
+    bind_key(lookup, table, &part.cells, row)?;
+    let mut stored = lookup.raw_query();
+    let Some(stored) = stored.next()? else { return Ok(Vec::new()) };
+    let values = positions.iter().map(|index| Ok((*index, stored.get::<_, Value>(*index)?)));
+    Ok(values.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Keeps the old row as a revision and writes the new one with some values of the old.

@@ -1,0 +1,50 @@
+//! Histories of adjustment factors: only their ratios mean anything, because every source has its own base.
+
+use std::collections::BTreeMap;
+
+use super::{Cause, Comparing, value::Number};
+
+/// Compares each factor with the last one of its security, on both sides.
+pub fn compare(comparing: &mut Comparing) {
+    let both = comparing.both;
+    let (left, right) = comparing.cells;
+    let pair = |index: usize| Number::of(&left, both[index].left).zip(Number::of(&right, both[index].right));
+    // Rows are in the order of security and day, so the last one of a security stays.
+    let mut last: BTreeMap<&str, (Number, Number)> = BTreeMap::new();
+    for (index, row) in both.iter().enumerate() {
+        if let Some(pair) = pair(index) {
+            last.insert(&row.security, pair);
+        }
+    }
+    for (index, row) in both.iter().enumerate() {
+        let Some((one, two)) = pair(index) else {
+            comparing.report.null_left += u64::from(left.is_null(row.left) && !right.is_null(row.right));
+            comparing.report.null_right += u64::from(right.is_null(row.right) && !left.is_null(row.left));
+            continue;
+        };
+        comparing.report.compared += 1;
+        let Some((last_one, last_two)) = last.get(row.security.as_str()) else { continue };
+        let ratio = |number: &Number, last: &Number| number.double / last.double;
+        let (one_ratio, two_ratio) = (ratio(&one, last_one), ratio(&two, last_two));
+        let noise: f64 = [&one, &two, last_one, last_two].into_iter().map(relative_rounding).sum();
+        if one.equals(&two) || one_ratio == two_ratio {
+            comparing.report.equal += 1;
+        } else if (one_ratio - two_ratio).abs() <= noise * one_ratio.abs().max(two_ratio.abs()) {
+            comparing.report.rounding += 1;
+        } else {
+            comparing.report.largest = comparing.report.largest.max((one_ratio - two_ratio).abs());
+            let text = |number: &Number, ratio: f64| format!("{} (x{ratio:.6} of the last)", number.text());
+            comparing.differs(row, text(&one, one_ratio), text(&two, two_ratio));
+            comparing.report.cause = Some(Cause::Scattered);
+        }
+    }
+}
+
+/// Digits that sources keep of a factor: three or four after the point, six at most.
+const FACTOR_DIGITS: i32 = -3;
+
+/// Half the last digit that a factor can have, relative to it.
+fn relative_rounding(number: &Number) -> f64 {
+    let step = 10f64.powi(number.last_digit().map_or(FACTOR_DIGITS, |last| last.clamp(-6, FACTOR_DIGITS)));
+    if number.double == 0.0 { 0.0 } else { step / 2.0 / number.double.abs() }
+}
