@@ -47,7 +47,7 @@ async fn run() {
     let call = |cut: usize, securities: Securities| {
         let area = Area::new(securities, Span::day(day));
         let slice = Slice { dataset: "daily".into(), area, cut, calls: 1, rows: 1 };
-        Call { dataset: daily.clone(), slice, facet: 0, offset: 0, unproven: false }
+        Call { dataset: daily.clone(), slice, facet: 0, offset: 0 }
     };
     println!("{:34} {:>8} {:>8} {:>10} {:>10} {:>8}", "", "calls", "rows", "seconds", "shares/s", "x serial");
     for sessions in [4, 8, 16] {

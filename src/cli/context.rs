@@ -1,14 +1,16 @@
 //! What commands work with, put together from the configuration: catalogue, store, sources, engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::config::{self, Config, Options, Synchronous};
+use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
+use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
@@ -40,7 +42,7 @@ impl Context {
         let served = |dataset: &&Arc<Dataset>| {
             let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
             let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
-            (by_tushare || by_baostock) && !skip.contains(&dataset.name)
+            (by_tushare || by_baostock || dataset.database.is_some()) && !skip.contains(&dataset.name)
         };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
@@ -61,9 +63,15 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
+        self.sqlite_at(&self.options().store.path, create, false).await
+    }
+
+    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
+    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
+            unfinished,
             cache_mb: options.cache_mb,
             busy_timeout_ms: options.busy_timeout_ms,
             synchronous: match options.synchronous {
@@ -71,9 +79,10 @@ impl Context {
                 Synchronous::Full => sqlite::Synchronous::Full,
             },
             scan_batch_rows: options.scan_batch_rows,
+            shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
+        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
         store.prepare(self.catalog.datasets()).await?;
         Ok(Arc::new(store))
     }
@@ -96,10 +105,15 @@ impl Context {
                 sources.push(Arc::new(self.tushare_source(name, options)?));
             }
         }
+        if configured.akshare.enabled {
+            sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+        }
         if configured.baostock.enabled {
             sources.push(Arc::new(super::baostock::source(self)?));
         }
         check_ranks(&sources)?;
+        // A database serves tables that no other source has, so that its rank competes with none.
+        sources.extend(super::databases::sources(self)?);
         Ok(sources)
     }
 
@@ -118,6 +132,32 @@ impl Context {
                 gzip: options.gzip,
                 per_minute: options.per_minute(),
                 ..TushareOptions::default()
+            },
+            self.clock.clone(),
+        )
+    }
+
+    fn akshare_source(&self, options: &config::Akshare) -> Result<AkshareSource> {
+        AkshareSource::new(
+            AkshareOptions {
+                via: match options.via {
+                    AkshareVia::Aktools => Via::Aktools,
+                    AkshareVia::Eastmoney => Via::Eastmoney,
+                },
+                url: options.url.clone(),
+                token: options.token.expose().to_string(),
+                history_url: options.eastmoney_history_url.clone(),
+                list_url: options.eastmoney_list_url.clone(),
+                report_url: options.eastmoney_report_url.clone(),
+                forecast_url: options.eastmoney_forecast_url.clone(),
+                rank: options.rank,
+                timeout: Duration::from_secs(options.timeout_seconds),
+                connect_timeout: Duration::from_secs(options.connect_timeout_seconds),
+                body_bytes_max: options.body_mb_max as usize * 1024 * 1024,
+                rows_max: options.rows_max,
+                concurrency: options.calls_at_once,
+                per_minute: options.per_minute(),
+                proof_days: options.proof_days,
             },
             self.clock.clone(),
         )
@@ -161,6 +201,13 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            tables: engine::table::TableOptions {
+                leaf_rows: self.options().sources.database.leaf_rows,
+                fan_out: self.options().sources.database.fan_out,
+                run_rows_max: self.options().sources.database.run_rows_max,
+            },
+            lease_seconds: sync.lease_seconds,
+            call_seconds_max: sync.call_seconds_max,
             strategies: crate::plan::Defaults {
                 batch_size: sync.batch_size,
                 partitions: sync.partitions,

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::progress::stop_on_signal;
+use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 
@@ -15,6 +16,7 @@ use crate::model::{Error, Result};
 enum Dialect {
     Tushare,
     Baostock,
+    Aktools,
 }
 
 impl Dialect {
@@ -22,6 +24,7 @@ impl Dialect {
         match self {
             Dialect::Tushare => "tushare",
             Dialect::Baostock => "baostock",
+            Dialect::Aktools => "aktools",
         }
     }
 }
@@ -34,7 +37,10 @@ impl Dialect {
 
 In Python, the official clients read from it after one line:
   pro = tushare.pro_api('any'); pro._DataApi__http_url = 'http://127.0.0.1:7878'
-  baostock.common.contants.BAOSTOCK_SERVER_IP = '127.0.0.1'")]
+  baostock.common.contants.BAOSTOCK_SERVER_IP = '127.0.0.1'
+
+Users of AKTools change the address only:
+  requests.get('http://127.0.0.1:8080/api/public/stock_zh_a_hist', params={'symbol': '600519'}).json()")]
 pub struct Args {
     /// Answer in these dialects; without names in all of them
     #[arg(
@@ -43,11 +49,11 @@ pub struct Args {
         value_name = "DIALECTS",
         value_delimiter = ',',
         num_args = 0..=1,
-        default_missing_value = "tushare,baostock"
+        default_missing_value = "tushare,baostock,aktools"
     )]
     mirror: Vec<Dialect>,
     /// Address and port of a dialect (`baostock=127.0.0.1:0`); an address alone serves one dialect: the one named, or
-    /// Tushare's. Port 0 takes a free one [default: mirror.listen, mirror.baostock_listen]
+    /// Tushare's. Port 0 takes a free one [default: mirror.listen and its like]
     #[arg(long, value_name = "[DIALECT=]ADDRESS:PORT")]
     listen: Vec<String>,
 }
@@ -56,30 +62,34 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let places = places(context, &args)?;
     let store = context.store().await?;
     let stop = stop_on_signal();
-    let (mut serving, mut shown) = (JoinSet::new(), serde_json::Map::new());
+    let (mut serving, mut urls) = (JoinSet::new(), serde_json::Map::new());
+    let mut first = None;
     for (dialect, listen) in places {
         let (listener, address) = bind(&listen).await?;
-        let (stop, options) = (stop.clone(), options(context));
-        check_exposure(&address, &options)?;
+        check_exposure(&address, &options(context))?;
+        let (stop, catalog, clock) = (stop.clone(), context.catalog.clone(), context.clock.clone());
         let shutdown = async move { stop.wait().await };
-        match dialect {
-            Dialect::Tushare => {
-                let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
-                let router = crate::mirror::tushare::router(store.clone(), catalog, options, clock);
-                shown.insert("url".to_string(), format!("http://{address}").into());
-                eprintln!("serving the Tushare dialect on http://{address}; Ctrl-C ends it");
-                serving.spawn(crate::mirror::serve(listener, router, shutdown));
+        let router = match dialect {
+            Dialect::Tushare => Some(crate::mirror::tushare::router(store.clone(), catalog, options(context), clock)),
+            Dialect::Aktools => {
+                Some(crate::mirror::aktools::router(store.clone(), catalog, aktools_options(context), clock))
             }
-            Dialect::Baostock => {
+            Dialect::Baostock => None,
+        };
+        let url = if router.is_some() { format!("http://{address}") } else { address.to_string() };
+        eprintln!("serving the dialect of {} on {url}; Ctrl-C ends it", dialect.name());
+        first.get_or_insert_with(|| url.clone());
+        urls.insert(dialect.name().to_string(), url.into());
+        match router {
+            Some(router) => serving.spawn(crate::mirror::serve(listener, router, shutdown)),
+            None => {
                 let mirror = super::baostock::mirror(context, store.clone());
-                shown.insert(dialect.name().to_string(), address.to_string().into());
-                eprintln!("serving the BaoStock dialect on {address}; Ctrl-C ends it");
-                serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown));
+                serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown))
             }
-        }
+        };
     }
     if context.json {
-        context.print_json(&shown.into())?;
+        context.print_json(&serde_json::json!({ "url": first, "mirrors": urls }))?;
     }
     while let Some(ended) = serving.join_next().await {
         ended.map_err(|error| Error::bug("a mirror broke off").caused_by(error))??;
@@ -103,6 +113,7 @@ fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
         let configured = match dialect {
             Dialect::Tushare => &mirror.listen,
             Dialect::Baostock => &mirror.baostock_listen,
+            Dialect::Aktools => &mirror.aktools_listen,
         };
         let address = given.or(bare.first().map(|text| text.as_str())).unwrap_or(configured);
         places.push((*dialect, address.to_string()));
@@ -127,6 +138,17 @@ async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
     Ok((listener, address))
+}
+
+/// The tokens are the same for every mirror.
+fn aktools_options(context: &Context) -> AktoolsOptions {
+    let mirror = &context.options().mirror;
+    AktoolsOptions {
+        tokens: mirror.accounts().iter().map(|(token, _)| token.expose().to_string()).collect(),
+        rows_max: mirror.rows_max,
+        read: context.read_options(),
+        ..AktoolsOptions::default()
+    }
 }
 
 fn options(context: &Context) -> MirrorOptions {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use tidegate::catalog::Catalog;
 use tidegate::check::Columns;
@@ -70,7 +70,7 @@ fn source(options: BaostockOptions) -> BaostockSource {
 
 fn call(dataset: &Arc<Dataset>, cut: usize, area: Area) -> Call {
     let slice = Slice { dataset: dataset.name.as_str().into(), area, cut, calls: 1, rows: 1 };
-    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0, unproven: false }
+    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0 }
 }
 
 fn one(code: &str, from: &str, to: &str) -> Area {
@@ -534,7 +534,7 @@ async fn a_suspended_day_is_a_row_that_repeats_the_last_close() {
     expected.iter().for_each(|(name, value)| assert_eq!(row[*name], *value, "{name}"));
     // A span that begins with the suspension looks further back for the close.
     let body = format!("query_history_k_data_plus¦u¦1¦100¦{wire}¦{fields}¦{halted}¦{halted}¦d¦3");
-    assert_eq!(ask(&mirror, &mut session, "95", &body).await.unwrap(), [row.clone()]);
+    assert_eq!(ask(&mirror, &mut session, "95", &body).await.unwrap(), std::slice::from_ref(&row));
     // The whole day and the list of the day know it too.
     let day = ask(&mirror, &mut session, "98", &format!("query_daily_history_k_AStock¦u¦{halted}")).await.unwrap();
     let found = day.iter().find(|other| other["code"] == wire).unwrap();
@@ -661,16 +661,6 @@ fn unproven_columns_are_offered_for_comparing_only() {
             let lacking = offer.lacks.contains(column);
             assert_eq!(lacking, served.agrees == Agreement::Unproven, "{}.{column}", dataset.name);
         }
-    }
-    let market = market();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let server = runtime.block_on(serve(&market));
-    let source = self::source(options(&server));
-    let basic = call(catalog.get("daily_basic").unwrap(), 1, Area::day(day("20240131")));
-    for unproven in [false, true] {
-        let page = runtime.block_on(source.fetch(&Call { unproven, ..basic.clone() })).unwrap();
-        let missing = page.batch.column_by_name("turnover_rate").unwrap().null_count();
-        assert_eq!(missing == page.batch.num_rows(), !unproven);
     }
     assert_eq!(source.offer(catalog.get("trade_cal").unwrap()).unwrap().lacks, ["pretrade_date"]);
     assert!(source.offer(catalog.get("moneyflow").unwrap()).is_none());

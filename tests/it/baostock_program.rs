@@ -95,7 +95,7 @@ impl Mirror {
         let said: String = lines.take_while(|line| line != "}").collect();
         let said: serde_json::Value = serde_json::from_str(&format!("{said}}}")).unwrap();
         assert!(said["url"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{said}");
-        Mirror { address: said["baostock"].as_str().unwrap().to_string(), child }
+        Mirror { address: said["mirrors"]["baostock"].as_str().unwrap().to_string(), child }
     }
 }
 

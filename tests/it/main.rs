@@ -1,17 +1,26 @@
 //! One binary for all integration tests.
 
+mod akshare;
+mod akshare_bad;
+mod aktools;
 mod baostock;
 mod baostock_program;
 mod catalogue;
 mod compare;
 mod config;
+mod databases;
+mod databases_postgres;
+mod dialects;
 mod failover;
 mod faults;
 mod files;
 mod kill;
 mod licences;
+mod migrate;
 mod mirror;
+mod postgres_server;
 mod program;
+mod several;
 mod sim;
 mod store_as_of;
 mod store_conflicts;

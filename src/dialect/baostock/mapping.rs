@@ -11,7 +11,7 @@ use super::answer::Table;
 use super::cells::{Target, Trouble, canonical_code, wire_code};
 use super::message::{self, Form, Layout, Message};
 use crate::dialect::row_hash::fill_row_hash;
-use crate::model::dataset::{Agreement, Cut, Served, Service, unit_shift};
+use crate::model::dataset::{Cut, Served, Service, unit_shift};
 use crate::model::{Area, ColumnType, Dataset, Day, Error, Quarantined, Result};
 
 /// One way to ask for a dataset.
@@ -163,14 +163,11 @@ pub struct Mapped {
     pub dropped: u64,
 }
 
-/// Reads the rows of an answer; columns that are not proven equal only if `unproven`. A cell that cannot be read makes its
-/// row unreadable, never the answer.
-pub fn batch(dataset: &Dataset, way: Way, given: &Given, table: &Table, unproven: bool) -> Result<Mapped> {
-    let mut lines = dataset
-        .columns
-        .iter()
-        .map(|column| line(dataset, way, given, table, column, unproven))
-        .collect::<Result<Vec<Line>>>()?;
+/// Reads the rows of an answer, columns that are not proven equal too. A cell that cannot be read makes its row unreadable,
+/// never the answer.
+pub fn batch(dataset: &Dataset, way: Way, given: &Given, table: &Table) -> Result<Mapped> {
+    let mut lines =
+        dataset.columns.iter().map(|column| line(dataset, way, given, table, column)).collect::<Result<Vec<Line>>>()?;
     let only = only(way.service, table)?;
     let (mut kept, mut refused) = (0usize, Vec::new());
     for row in 0..table.rows() {
@@ -205,11 +202,9 @@ fn line<'d>(
     given: &Given,
     table: &Table,
     column: &'d crate::model::Column,
-    unproven: bool,
 ) -> Result<Line<'d>> {
     let is_key = dataset.key.contains(&column.name);
-    let served = way.service.columns.get(&column.name);
-    let Some(served) = served.filter(|served| unproven || served.agrees != Agreement::Unproven) else {
+    let Some(served) = way.service.columns.get(&column.name) else {
         let target = Target::new(column, is_key, 0, table.rows());
         return Ok(Line { origin: Origin::Nowhere, values: None, target });
     };

@@ -108,7 +108,7 @@ fn canonical(dataset: &Dataset, cut: usize, area: &Area, cells: &[(&str, &str)])
     let (_, given) = mapping::arguments(dataset, way, area, 0, day("20240215")).unwrap();
     let mut table = Table::new(cells.iter().map(|(name, _)| name.to_string()).collect());
     cells.iter().for_each(|(_, cell)| table.push(cell));
-    let mapped = mapping::batch(dataset, way, &given, &table, true).unwrap();
+    let mapped = mapping::batch(dataset, way, &given, &table).unwrap();
     assert_eq!((mapped.unreadable.len(), mapped.batch.num_rows()), (0, 1), "{:?}", mapped.unreadable);
     let text = |(index, column): (usize, &crate::model::Column)| {
         let mut out = Vec::new();
@@ -206,13 +206,13 @@ fn cells_that_cannot_be_read_make_their_row_unreadable_and_suspended_days_are_no
             });
         }
     }
-    let mapped = mapping::batch(daily, way, &given, &table, false).unwrap();
+    let mapped = mapping::batch(daily, way, &given, &table).unwrap();
     assert_eq!((mapped.batch.num_rows(), mapped.unreadable.len(), mapped.dropped), (2, 1, 1));
     assert!(mapped.unreadable[0].reason.contains("column close cannot be read"), "{:?}", mapped.unreadable);
     assert_eq!(mapped.unreadable[0].row["close"], "x");
     assert_eq!(mapped.batch.column_by_name("change").unwrap().null_count(), 1);
     let lacking = Table::new(vec!["date".into(), "code".into()]);
-    assert_eq!(mapping::batch(daily, way, &given, &lacking, false).unwrap_err().kind(), ErrorKind::Transient);
+    assert_eq!(mapping::batch(daily, way, &given, &lacking).unwrap_err().kind(), ErrorKind::Transient);
 }
 
 fn question() -> Question {

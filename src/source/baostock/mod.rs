@@ -176,7 +176,7 @@ impl BaostockSource {
             Ok(table) => table,
             Err(refused) => return Err(self.refused(&way, &refused)),
         };
-        let mapped = mapping::batch(&call.dataset, way, given, &table, call.unproven)?;
+        let mapped = mapping::batch(&call.dataset, way, given, &table)?;
         belongs(&call.dataset, &call.slice.area, &mapped.batch)?;
         Ok(Turn { rows: table.rows(), mapped, answered })
     }
