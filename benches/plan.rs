@@ -92,7 +92,7 @@ fn measure(
         let offer = Offer {
             api: table.api.clone(),
             cuts: table.cuts.clone(),
-            row_cap: table.row_cap,
+            row_caps: vec![table.row_cap; table.cuts.len()],
             offset_max: None,
             calls_per_slice: table.facets.values().map(|values| values.len() as u32).product(),
             per_minute: Some(500),

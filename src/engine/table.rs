@@ -81,7 +81,7 @@ impl Engine {
     async fn plan_watermark(&self, tables: &dyn Tables, dataset: &Arc<Dataset>, offer: &Offer) -> Result<Plan> {
         let start = watermark::start(&*self.store, dataset).await?;
         let rows = tables.count_since(dataset, start.from.as_ref()).await?;
-        let pages = rows.div_ceil(u64::from(offer.row_cap.unwrap_or(1)).max(1)).max(1);
+        let pages = rows.div_ceil(u64::from(offer.row_cap(0).unwrap_or(1)).max(1)).max(1);
         Ok(one_slice(dataset, pages, rows, start.reason))
     }
 
@@ -95,7 +95,7 @@ impl Engine {
             return Ok(Plan { reason, days: 1, ..Plan::default() });
         }
         let (calls, rows) = match here.rows {
-            0 => (1 + there.rows.div_ceil(u64::from(offer.row_cap.unwrap_or(1)).max(1)), there.rows),
+            0 => (1 + there.rows.div_ceil(u64::from(offer.row_cap(0).unwrap_or(1)).max(1)), there.rows),
             _ => {
                 let one = ranges::calls_of_one_change(there.rows, self.options.tables.limits());
                 (one, there.rows.min(self.options.tables.leaf_rows))

@@ -10,8 +10,8 @@ pub struct Offer {
     pub api: String,
     /// Ways to bound a call; `Slice::cut` is an index into them.
     pub cuts: Vec<Cut>,
-    /// Rows per call; `None` when unknown.
-    pub row_cap: Option<u32>,
+    /// Rows per call by cut, as `cuts`; `None` when unknown, or when one call brings everything.
+    pub row_caps: Vec<Option<u32>>,
     /// Rows that an offset may not pass.
     pub offset_max: Option<u64>,
     /// Calls that one slice makes at least: one for each combination of facet values.
@@ -28,4 +28,11 @@ pub struct Offer {
     /// Exchanges of which the source has no securities: it is not asked for them, and its answers about all
     /// securities say nothing of them.
     pub lacks_exchanges: Exchanges,
+}
+
+impl Offer {
+    /// Rows that one call with this cut brings at most.
+    pub fn row_cap(&self, cut: usize) -> Option<u32> {
+        self.row_caps.get(cut).copied().flatten()
+    }
 }

@@ -211,7 +211,7 @@ impl Builder<'_> {
     }
 
     fn slice(&self, area: Area, cut: usize, rows: f64) -> Slice {
-        let calls = ways::calls(self.input.offer, rows);
+        let calls = ways::calls(self.input.offer, cut, rows);
         Slice {
             dataset: Arc::from(self.input.dataset.name.as_str()),
             area,
@@ -257,7 +257,7 @@ impl Builder<'_> {
             for period in due.iter().map(|due| due.period).collect::<BTreeSet<Day>>() {
                 let rows = expect::market_rows(self.input.dataset, self.input.knowledge, period);
                 let count = due.iter().filter(|due| due.period == period).count() as u64;
-                if by_security.is_none() || ways::calls(self.input.offer, rows) <= count {
+                if by_security.is_none() || ways::calls(self.input.offer, cut, rows) <= count {
                     whole.insert(period);
                     self.slices.push(self.slice(Area::day(period), cut, rows));
                 }
@@ -313,7 +313,7 @@ impl Builder<'_> {
     /// Whether one call can bring both: the history ends right before the newer periods, and a page has room.
     fn joins(&self, newer: &Slice, history: &Slice) -> bool {
         let next = history.area.span.to.next().quarter_end();
-        let room = self.input.offer.row_cap.is_none_or(|cap| newer.rows + history.rows < u64::from(cap));
+        let room = self.input.offer.row_cap(newer.cut).is_none_or(|cap| newer.rows + history.rows < u64::from(cap));
         newer.cut == history.cut && newer.area.span.from == next && room
     }
 

@@ -95,8 +95,8 @@ fn by_range() -> Cut {
 fn offer(cuts: Vec<Cut>, row_cap: impl Into<Option<u32>>) -> Offer {
     Offer {
         api: "api".into(),
+        row_caps: vec![row_cap.into(); cuts.len()],
         cuts,
-        row_cap: row_cap.into(),
         offset_max: None,
         calls_per_slice: 1,
         per_minute: Some(500),
@@ -261,6 +261,18 @@ fn days_cost_as_few_calls_as_the_cap_allows() {
     );
     check("rows at the cap are no answer", market(5998), 1, 2, "all x 2020-06-15", "all x 2020-06-15");
     check("rows below the cap are", market(5997), 1, 1, "all x 2020-06-15", "all x 2020-06-15");
+}
+
+#[test]
+fn every_cut_has_its_own_cap() {
+    let mut year = Case::new("daily", day_and_security(2000), wanted("", "20200101", "20201231"));
+    assert_eq!(year.plan().calls, 3 * 243, "three pages a day");
+    year.offer.row_caps = vec![None, Some(2000)];
+    assert_eq!(year.plan().calls, 243, "a day comes at once");
+    year.wanted = wanted("000007.SZ", "20100101", "20201231");
+    year.offer.cuts.remove(0);
+    year.offer.row_caps = vec![Some(2000)];
+    assert_eq!(year.plan().slices.len(), 2, "what comes in pages is asked for below the page");
 }
 
 #[test]

@@ -229,7 +229,7 @@ impl<'a> Open<'a> {
         let rows = expect::security_rows(self.input.dataset, self.input.knowledge, self.input.now.day());
         let bounded = matches!(self.input.offer.cuts.get(cut), Some(Cut::Security { from: Some(_), to: Some(_), .. }));
         let bounded = bounded && !self.timeline.timeless;
-        let points_max = if bounded { self.points_below_cap(rows) } else { usize::MAX };
+        let points_max = if bounded { self.points_below_cap(cut, rows) } else { usize::MAX };
         let mut window: Option<(usize, Range<usize>)> = None;
         let mut close = |window: Option<(usize, Range<usize>)>| {
             let Some((member, range)) = window else { return };
@@ -262,7 +262,7 @@ impl<'a> Open<'a> {
     fn by_range(&self, cut: usize, emit: &mut impl FnMut(Piece)) {
         let dataset = self.input.dataset;
         let varies = dataset.shape == Shape::Sparse && dataset.universe != Universe::Market;
-        let cap = if varies { self.cap() / 2.0 } else { self.cap() };
+        let cap = if varies { self.cap(cut) / 2.0 } else { self.cap(cut) };
         let mut window: Option<(Range<usize>, f64)> = None;
         let mut rows_between = 0.0;
         let mut close = |window: Option<(Range<usize>, f64)>| {
@@ -293,17 +293,17 @@ impl<'a> Open<'a> {
     }
 
     fn piece(&self, member: Option<usize>, span: Span, cut: usize, rows: f64) -> Piece {
-        Piece { member, span, cut, calls: calls(self.input.offer, rows), rows: rows.round() as u64 }
+        Piece { member, span, cut, calls: calls(self.input.offer, cut, rows), rows: rows.round() as u64 }
     }
 
-    /// Rows at which one slice fills a page, all facets together.
-    fn cap(&self) -> f64 {
+    /// Rows at which one slice with this cut fills a page, all facets together.
+    fn cap(&self, cut: usize) -> f64 {
         let facets = f64::from(self.input.offer.calls_per_slice.max(1));
-        self.input.offer.row_cap.map_or(f64::INFINITY, |cap| f64::from(cap.max(1)) * facets)
+        self.input.offer.row_cap(cut).map_or(f64::INFINITY, |cap| f64::from(cap.max(1)) * facets)
     }
 
-    fn points_below_cap(&self, rows_per_point: f64) -> usize {
-        let points = ((self.cap() - 1.0) / rows_per_point.max(f64::MIN_POSITIVE)).floor();
+    fn points_below_cap(&self, cut: usize, rows_per_point: f64) -> usize {
+        let points = ((self.cap(cut) - 1.0) / rows_per_point.max(f64::MIN_POSITIVE)).floor();
         (points.min(1e9) as usize).max(1)
     }
 }
@@ -322,9 +322,9 @@ fn limit(limited: &mut Vec<Limited>, lacks: &Exchanges, range: Range<usize>) {
 }
 
 /// Calls for a slice of `rows`: pages times facets. A full page is not an answer, so rows at the cap take two.
-pub fn calls(offer: &Offer, rows: f64) -> u64 {
+pub fn calls(offer: &Offer, cut: usize, rows: f64) -> u64 {
     let facets = u64::from(offer.calls_per_slice.max(1));
-    let Some(cap) = offer.row_cap else { return facets };
+    let Some(cap) = offer.row_cap(cut) else { return facets };
     let rows_per_facet = rows.round() as u64 / facets;
     facets * (rows_per_facet / u64::from(cap.max(1)) + 1)
 }

@@ -239,7 +239,8 @@ async fn pages_make_up_the_whole_also_where_suspended_days_are_left_out() {
     let columns = shared(&source(options(&server)), daily);
     for page_rows in [1, 7, 100, 2000] {
         let paged = source(BaostockOptions { page_rows, ..options(&server) });
-        assert_eq!(paged.offer(daily).unwrap().row_cap, Some(page_rows));
+        let caps = paged.offer(daily).unwrap().row_caps;
+        assert_eq!(caps, [Some(page_rows), None], "bars come in pages, a whole day at once");
         let (found, pages) = fetch_all(&paged, &call(daily, 0, area.clone())).await.unwrap();
         assert_same(&rows(&found, &columns), &rows(&truth, &columns), &format!("{page_rows} rows a page"));
         assert!(pages >= truth.num_rows() / page_rows as usize, "{pages}");

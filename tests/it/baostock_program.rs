@@ -51,11 +51,16 @@ fn a_sync_from_baostock_alone_asks_whole_days_or_security_by_security_and_stores
     let whole = baostock(&world, Vec::new());
     let address = format!("sources.baostock.address={}", whole.address());
     let enabled = ["--quiet", "--set", "sources.baostock.enabled=true", "--set", &address];
+    let paged = ["--json", "--set", "sources.baostock.page_rows=10"];
+    let planned = world.run(&[&["plan"], &alone[..], &enabled[..], &paged[..]].concat(), 0).json();
     let ran = world.tidegate(&[&["sync"], &alone[..], &enabled[..]].concat()).output().unwrap();
     let days = world.market.calendar().open_days(world.market.days()).len();
     let bars = |server: &BaostockServer, api: &str| server.record().questions.iter().filter(|one| *one == api).count();
     let (whole_day, by_security) = ("query_daily_history_k_AStock", "query_history_k_data_plus");
     assert_eq!((bars(&whole, whole_day), bars(&whole, by_security)), (days, 0), "{ran:?}");
+    let calls = |one: &serde_json::Value| one["calls"].as_u64();
+    let planned = planned.as_array().unwrap().iter().find(|one| one["dataset"] == "daily").and_then(calls);
+    assert_eq!(planned, Some(days as u64), "the plan is the run, although a page holds ten rows");
     let stored = "select group_concat(ts_code || trade_date || close || vol || amount || change) from daily";
     let by_day = world.sqlite(stored);
     let truth = world

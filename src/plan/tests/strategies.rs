@@ -390,7 +390,7 @@ fn many_statements_are_asked_for_by_period_and_history_comes_last() {
     let plan = case.plan();
     let all = "000006.SZ x 2019-12-31..2020-09-30".to_string();
     assert_eq!(groups(&plan), [("missing".to_string(), vec![all])], "{}", plan.reason);
-    case.offer.row_cap = Some(3);
+    case.offer.row_caps = vec![Some(3)];
     let found = groups(&case.plan());
     assert_eq!(found[1].0, "history", "a full page has no room for it: {found:?}");
 }

@@ -251,14 +251,14 @@ impl Source for AkshareSource {
     fn offer(&self, dataset: &Dataset) -> Option<Offer> {
         let served: Vec<&Service> = dataset.akshare.iter().filter(|service| self.serves(service)).collect();
         let first = served.first()?;
-        let row_cap = match self.options.via {
-            Via::Aktools => first.row_cap,
-            Via::Eastmoney => eastmoney::page_rows(&first.api),
+        let row_cap = |service: &Service| match self.options.via {
+            Via::Aktools => service.row_cap,
+            Via::Eastmoney => eastmoney::page_rows(&service.api),
         };
         Some(Offer {
             api: first.api.clone(),
             cuts: self.cuts(dataset).map(|(_, cut)| cut.clone()).collect(),
-            row_cap,
+            row_caps: self.cuts(dataset).map(|(service, _)| row_cap(service)).collect(),
             offset_max: None,
             calls_per_slice: facets::count(&first.facets),
             per_minute: self.options.per_minute,

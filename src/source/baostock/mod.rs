@@ -297,12 +297,15 @@ impl Source for BaostockSource {
     fn offer(&self, dataset: &Dataset) -> Option<Offer> {
         let ways: Vec<Way> = mapping::ways(dataset).into_iter().filter(|way| self.is_open(way)).collect();
         let first = ways.first()?;
-        // A query that brings one row a call says so by its own cap; otherwise answers come in pages.
-        let cap = ways.iter().filter(|way| way.message.is_paged()).filter_map(|way| way.service.row_cap).min();
+        // A query that brings one row a call says so by its own cap; otherwise answers come in pages, if they do.
+        let row_cap = |way: &Way| match way.message.is_paged() {
+            true => Some(way.service.row_cap.unwrap_or(u32::MAX).min(self.page_rows())),
+            false => way.service.row_cap,
+        };
         Some(Offer {
             api: first.service.api.clone(),
             cuts: ways.iter().map(|way| way.cut.clone()).collect(),
-            row_cap: Some(cap.unwrap_or(u32::MAX).min(self.page_rows())),
+            row_caps: ways.iter().map(row_cap).collect(),
             offset_max: None,
             calls_per_slice: ways.iter().map(|way| mapping::facet_count(way.service)).max().unwrap_or(1),
             per_minute: self.options.per_minute,

@@ -134,7 +134,7 @@ impl Source for DatabaseSource {
         Some(Offer {
             api: database.table.clone().unwrap_or_else(|| dataset.name.clone()),
             cuts: vec![Cut::Whole],
-            row_cap: u32::try_from(self.page_rows).ok(),
+            row_caps: vec![u32::try_from(self.page_rows).ok()],
             offset_max: None,
             calls_per_slice: 1,
             per_minute: None,

@@ -202,7 +202,7 @@ impl Source for TushareSource {
         Some(Offer {
             api: table.api.clone(),
             cuts: table.cuts.clone(),
-            row_cap: self.page_rows(table),
+            row_caps: vec![self.page_rows(table); table.cuts.len()],
             offset_max: Some(refusal::OFFSET_MAX),
             calls_per_slice: request::facet_count(table),
             per_minute: Some(self.options.per_minute.unwrap_or(allowed.per_minute)),
