@@ -28,12 +28,12 @@ impl Form {
             (ColumnType::Decimal, ValueRef::Integer(_) | ValueRef::Real(_)) => Some(Form::Plain),
             (ColumnType::Date, ValueRef::Integer(_)) => Some(Form::CompactDay { number: true }),
             (ColumnType::Date, ValueRef::Text(text)) => match text.len() {
-                10 => Some(Form::IsoDay),
+                10 if begins_with_day(text) => Some(Form::IsoDay),
                 8 => Some(Form::CompactDay { number: false }),
                 _ => None,
             },
             (ColumnType::Datetime, ValueRef::Integer(_)) => Some(Form::Epoch),
-            (ColumnType::Datetime, ValueRef::Text(text)) => {
+            (ColumnType::Datetime, ValueRef::Text(text)) if begins_with_day(text) => {
                 let text = std::str::from_utf8(text).ok()?;
                 let between = text.chars().nth(10).filter(|sign| [' ', 'T'].contains(sign))?;
                 let offset = offset_of(text);
@@ -107,6 +107,16 @@ pub(super) fn read(column: &Column, value: ValueRef) -> Raw {
         },
         (_, ValueRef::Text(bytes)) => text(bytes)?,
     }))
+}
+
+/// Whether a text begins like `2024-01-31`: the year first, so that texts sort like their days.
+fn begins_with_day(text: &[u8]) -> bool {
+    let is_dash = |index: usize| index == 4 || index == 7;
+    text.len() >= 10
+        && text[..10]
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| (*byte == b'-') == is_dash(at) && (is_dash(at) || byte.is_ascii_digit()))
 }
 
 /// Seconds since 1970 of a day or an instant; without an offset it is Beijing time.
