@@ -12,6 +12,7 @@ mod databases;
 mod databases_postgres;
 mod dialects;
 mod failover;
+mod failover_three;
 mod faults;
 mod files;
 mod kill;
