@@ -39,8 +39,11 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
+        let sources = &self.options().sources;
         let served = |dataset: &&Arc<Dataset>| {
-            (dataset.tushare.is_some() || dataset.database.is_some()) && !skip.contains(&dataset.name)
+            let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
+            let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
+            (by_tushare || by_baostock || dataset.database.is_some()) && !skip.contains(&dataset.name)
         };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
@@ -128,6 +131,9 @@ impl Context {
         }
         if configured.akshare.enabled {
             sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+        }
+        if configured.baostock.enabled {
+            sources.push(Arc::new(super::baostock::source(self)?));
         }
         check_ranks(&sources)?;
         // A database serves tables that no other source has, so that its rank competes with none.

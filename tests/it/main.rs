@@ -4,6 +4,7 @@ mod akshare;
 mod akshare_bad;
 mod aktools;
 mod baostock;
+mod baostock_program;
 mod catalogue;
 mod compare;
 mod config;
