@@ -77,6 +77,8 @@ pub struct Store {
     pub busy_timeout_ms: u32,
     pub synchronous: Synchronous,
     pub scan_batch_rows: usize,
+    /// Several processes run tasks on the file.
+    pub shared: bool,
     pub postgres: Postgres,
 }
 
@@ -140,8 +142,8 @@ pub struct Sync {
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
     pub quota_share: f64,
-    pub lease_seconds: i64,
-    pub call_seconds: i64,
+    pub lease_seconds: u32,
+    pub call_seconds_max: u32,
     pub range_days_max: u32,
     pub batch_size: u32,
     pub partitions: u32,
@@ -187,8 +189,10 @@ impl Failover {
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     pub tushare: Tushare,
+    pub akshare: Akshare,
     /// Another Tidegate, which speaks Tushare's dialect.
     pub tidegate: Tushare,
+    pub database: Database,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -232,6 +236,62 @@ impl Tushare {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Database {
+    connections: Vec<Secret>,
+    pub rank: u8,
+    pub page_rows: usize,
+    pub page_mb: u64,
+    pub statement_timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub leaf_rows: u64,
+    pub fan_out: u64,
+    pub run_rows_max: u64,
+}
+
+impl Database {
+    /// Names with their addresses.
+    pub fn connections(&self) -> Vec<(String, Secret)> {
+        self.connections.iter().filter_map(|entry| rules::connection(entry.expose())).collect()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Akshare {
+    pub enabled: bool,
+    pub via: AkshareVia,
+    pub url: String,
+    pub token: Secret,
+    pub eastmoney_history_url: String,
+    pub eastmoney_list_url: String,
+    pub eastmoney_report_url: String,
+    pub eastmoney_forecast_url: String,
+    pub rank: u8,
+    pub timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub body_mb_max: u32,
+    pub rows_max: usize,
+    pub calls_at_once: u32,
+    per_minute: u32,
+    pub proof_days: u32,
+}
+
+impl Akshare {
+    /// Calls per minute and function; `None` for no limit.
+    pub fn per_minute(&self) -> Option<u32> {
+        (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AkshareVia {
+    Aktools,
+    Eastmoney,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Read {
     pub sort_rows_max: usize,
 }
@@ -240,6 +300,7 @@ pub struct Read {
 #[serde(deny_unknown_fields)]
 pub struct Mirror {
     pub listen: String,
+    pub aktools_listen: String,
     tokens: Vec<Secret>,
     pub enforce_points: bool,
     pub enforce_quota: bool,

@@ -33,17 +33,19 @@ install_packages() {
     apt-get install -qq -y --no-install-recommends "$@" >&2
 }
 
-# Prints the Python of a virtual environment with the packages of a requirements file; builds it when they changed.
+# Prints the Python of a virtual environment with the packages of a requirements file, installed with the further options
+# of pip that are given; builds it when they changed.
 python_environment() {
     local requirements="$1" key folder
+    shift
     key="$({ python3 --version; cat "$requirements"; } | cksum | cut -d' ' -f1)"
     folder="$cache/python-$key"
     if [[ ! -e "$folder/ready" ]]; then
-        echo "== preparing the official Python client in $folder" >&2
+        echo "== preparing $requirements in $folder" >&2
         rm -rf "$folder"
         mkdir -p "$cache"
         python3 -m venv "$folder" >&2
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" --requirement "$requirements" >&2
         touch "$folder/ready"
     fi
     echo "$folder/bin/python"

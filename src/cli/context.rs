@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::Catalog;
-use crate::config::{self, Config, Options, Synchronous};
+use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
+use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
@@ -38,7 +39,9 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let served = |dataset: &&Arc<Dataset>| dataset.tushare.is_some() && !skip.contains(&dataset.name);
+        let served = |dataset: &&Arc<Dataset>| {
+            (dataset.tushare.is_some() || dataset.database.is_some()) && !skip.contains(&dataset.name)
+        };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
@@ -58,20 +61,18 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
-        let options = &self.options().store;
-        let store: Arc<dyn Store> = match options.url() {
-            Some(url) => Arc::new(self.open_postgres(url.expose(), create).await?),
-            None => Arc::new(self.open_sqlite(&options.path, create)?),
-        };
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(store)
+        match self.options().store.url() {
+            Some(url) => self.postgres_at(url.expose(), create, false).await,
+            None => self.sqlite_at(&self.options().store.path, create, false).await,
+        }
     }
 
-    /// The store in a PostgreSQL database, without its tables.
-    pub async fn open_postgres(&self, url: &str, create: bool) -> Result<PostgresStore> {
+    /// Opens the store in a database; one into which a copy has not been finished only if that is wanted.
+    pub async fn postgres_at(&self, url: &str, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
         let postgres = PostgresOptions {
             create,
+            unfinished,
             schema: options.schema.clone(),
             connections: options.postgres.connections,
             wait_seconds: options.postgres.wait_seconds,
@@ -81,14 +82,17 @@ impl Context {
             reconnect_seconds: options.postgres.reconnect_seconds,
             scan_batch_rows: options.scan_batch_rows,
         };
-        PostgresStore::open(url, postgres, self.clock.clone()).await
+        let store = PostgresStore::open(url, postgres, self.clock.clone()).await?;
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(Arc::new(store))
     }
 
-    /// The store in a file, without its tables.
-    pub fn open_sqlite(&self, path: &Path, create: bool) -> Result<SqliteStore> {
+    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
+    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
+            unfinished,
             cache_mb: options.cache_mb,
             busy_timeout_ms: options.busy_timeout_ms,
             synchronous: match options.synchronous {
@@ -96,9 +100,12 @@ impl Context {
                 Synchronous::Full => sqlite::Synchronous::Full,
             },
             scan_batch_rows: options.scan_batch_rows,
+            shared: options.shared,
             ..SqliteOptions::default()
         };
-        SqliteStore::open(path, sqlite, self.clock.clone())
+        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(Arc::new(store))
     }
 
     /// Reads of the store in two times and price bases.
@@ -119,7 +126,12 @@ impl Context {
                 sources.push(Arc::new(self.tushare_source(name, options)?));
             }
         }
+        if configured.akshare.enabled {
+            sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+        }
         check_ranks(&sources)?;
+        // A database serves tables that no other source has, so that its rank competes with none.
+        sources.extend(super::databases::sources(self)?);
         Ok(sources)
     }
 
@@ -138,6 +150,32 @@ impl Context {
                 gzip: options.gzip,
                 per_minute: options.per_minute(),
                 ..TushareOptions::default()
+            },
+            self.clock.clone(),
+        )
+    }
+
+    fn akshare_source(&self, options: &config::Akshare) -> Result<AkshareSource> {
+        AkshareSource::new(
+            AkshareOptions {
+                via: match options.via {
+                    AkshareVia::Aktools => Via::Aktools,
+                    AkshareVia::Eastmoney => Via::Eastmoney,
+                },
+                url: options.url.clone(),
+                token: options.token.expose().to_string(),
+                history_url: options.eastmoney_history_url.clone(),
+                list_url: options.eastmoney_list_url.clone(),
+                report_url: options.eastmoney_report_url.clone(),
+                forecast_url: options.eastmoney_forecast_url.clone(),
+                rank: options.rank,
+                timeout: Duration::from_secs(options.timeout_seconds),
+                connect_timeout: Duration::from_secs(options.connect_timeout_seconds),
+                body_bytes_max: options.body_mb_max as usize * 1024 * 1024,
+                rows_max: options.rows_max,
+                concurrency: options.calls_at_once,
+                per_minute: options.per_minute(),
+                proof_days: options.proof_days,
             },
             self.clock.clone(),
         )
@@ -181,8 +219,13 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            tables: engine::table::TableOptions {
+                leaf_rows: self.options().sources.database.leaf_rows,
+                fan_out: self.options().sources.database.fan_out,
+                run_rows_max: self.options().sources.database.run_rows_max,
+            },
             lease_seconds: sync.lease_seconds,
-            call_seconds: sync.call_seconds,
+            call_seconds_max: sync.call_seconds_max,
             strategies: crate::plan::Defaults {
                 batch_size: sync.batch_size,
                 partitions: sync.partitions,

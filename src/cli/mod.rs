@@ -5,6 +5,7 @@ pub mod compare;
 pub mod configuration;
 mod conflicts;
 pub mod context;
+mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod failures;
 pub mod import;
 pub mod init;
 pub mod list;
+pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
@@ -75,7 +77,7 @@ pub enum Command {
     Plan(plan::Args),
     /// Fetch what is missing
     Sync(sync::Args),
-    /// Work on tasks that others have asked for
+    /// Run open tasks beside other processes
     Work(work::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
@@ -93,6 +95,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Print rows
     Show(show::Args),
+    /// Copy a store with its ledger into another, and prove that both are equal
+    Migrate(migrate::Args),
     /// Take rows from CSV or Parquet files
     Import(import::Args),
     /// Write rows to a file
@@ -135,6 +139,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Status(args) => status::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
+        Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Import(args) => import::run(&context, args).await,
         Command::Export(args) => show::export(&context, args).await,
         Command::Quarantine(args) => quarantine::run(&context, args).await,
@@ -143,7 +148,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Compare(args) => compare::run(&context, args).await,
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
-        Command::Datasets(args) => datasets::run(&context, args),
+        Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

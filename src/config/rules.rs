@@ -22,6 +22,8 @@ pub enum Rule {
     Date,
     Secret,
     Accounts,
+    /// A list of `name=address`, addresses of databases.
+    Connections,
     /// A name that needs no quotes in SQL.
     Name,
     /// A list of names.
@@ -41,6 +43,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("store.busy_timeout_ms", Integer(0, 3_600_000)),
     ("store.synchronous", OneOf(&["normal", "full"])),
     ("store.scan_batch_rows", Integer(1, 1_000_000)),
+    ("store.shared", Any),
     ("store.postgres.connections", Integer(2, 1_000)),
     ("store.postgres.wait_seconds", Integer(1, 86_400)),
     ("store.postgres.connect_seconds", Integer(1, 3_600)),
@@ -62,13 +65,13 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sync.failure_attempts_max", Integer(1, 1_000)),
     ("sync.failure_retry_minutes", Integer(0, 100_000)),
     ("sync.quota_share", Float(0.01, 1.0)),
+    ("sync.lease_seconds", Integer(1, 3_600)),
+    ("sync.call_seconds_max", Integer(1, 3_600)),
     ("sync.range_days_max", Integer(1, 3_660)),
     ("sync.batch_size", Integer(1, 100_000)),
     ("sync.partitions", Integer(1, 64)),
     ("sync.statements_missing_days", Integer(0, 3_660)),
     ("sync.replace_rows_max", Integer(1, 100_000_000)),
-    ("sync.lease_seconds", Integer(1, 3_600)),
-    ("sync.call_seconds", Integer(1, 3_600)),
     ("sync.default_from", Date),
     ("sync.skip", Names),
     ("failover.parallel_sources", Any),
@@ -94,6 +97,31 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tushare.body_mb_max", Integer(1, 1_024)),
     ("sources.tushare.gzip", Any),
     ("sources.tushare.per_minute", Integer(0, 1_000_000)),
+    ("sources.database.connections", Connections),
+    ("sources.database.rank", Integer(1, 255)),
+    ("sources.database.page_rows", Integer(1, 1_000_000)),
+    ("sources.database.page_mb", Integer(1, 1_024)),
+    ("sources.database.statement_timeout_seconds", Integer(1, 86_400)),
+    ("sources.database.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.database.leaf_rows", Integer(1, 1_000_000)),
+    ("sources.database.fan_out", Integer(2, 256)),
+    ("sources.database.run_rows_max", Integer(0, 1_000_000_000_000)),
+    ("sources.akshare.enabled", Any),
+    ("sources.akshare.via", OneOf(&["aktools", "eastmoney"])),
+    ("sources.akshare.url", Url),
+    ("sources.akshare.token", Rule::Secret),
+    ("sources.akshare.eastmoney_history_url", Url),
+    ("sources.akshare.eastmoney_list_url", Url),
+    ("sources.akshare.eastmoney_report_url", Url),
+    ("sources.akshare.eastmoney_forecast_url", Url),
+    ("sources.akshare.rank", Integer(1, 255)),
+    ("sources.akshare.timeout_seconds", Integer(1, 3_600)),
+    ("sources.akshare.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.akshare.body_mb_max", Integer(1, 1_024)),
+    ("sources.akshare.rows_max", Integer(1, 10_000_000)),
+    ("sources.akshare.calls_at_once", Integer(1, 64)),
+    ("sources.akshare.per_minute", Integer(0, 1_000_000)),
+    ("sources.akshare.proof_days", Integer(0, 36_500)),
     ("sources.tidegate.enabled", Any),
     ("sources.tidegate.url", Url),
     ("sources.tidegate.token", Rule::Secret),
@@ -107,6 +135,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tidegate.per_minute", Integer(0, 1_000_000)),
     ("read.sort_rows_max", Integer(1, 100_000_000)),
     ("mirror.listen", Address),
+    ("mirror.aktools_listen", Address),
     ("mirror.tokens", Accounts),
     ("mirror.enforce_points", Any),
     ("mirror.enforce_quota", Any),
@@ -131,7 +160,7 @@ pub fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     pub fn is_secret(self) -> bool {
-        matches!(self, Rule::Secret | Accounts)
+        matches!(self, Rule::Secret | Accounts | Connections)
     }
 
     pub fn is_path(self) -> bool {
@@ -158,6 +187,10 @@ impl Rule {
             }
             (Accounts, Value::Array(entries)) if !entries.iter().all(is_account) => {
                 "a list of \"token\" or \"token:points\"".to_owned()
+            }
+            (Connections, Value::Array(entries)) if !connections_fit(entries) => {
+                "a list of \"name=postgres://...\", \"name=sqlite://...\" or \"name=file://...\", each name once"
+                    .to_owned()
             }
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
@@ -193,6 +226,24 @@ fn is_account(entry: &Value) -> bool {
         Some((token, points)) => !token.is_empty() && points.parse::<u32>().is_ok(),
         None => false,
     }
+}
+
+fn connections_fit(entries: &[Value]) -> bool {
+    let parted: Option<Vec<(String, Secret)>> = entries.iter().map(|entry| connection(entry.as_str()?)).collect();
+    let once = |found: &[(String, Secret)]| {
+        let names: std::collections::BTreeSet<&String> = found.iter().map(|(name, _)| name).collect();
+        names.len() == found.len()
+    };
+    parted.is_some_and(|found| once(&found))
+}
+
+/// Splits `name=address`; `None` when it is something else.
+pub fn connection(entry: &str) -> Option<(String, Secret)> {
+    let (name, address) = entry.split_once('=')?;
+    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let schemes = ["postgres://", "postgresql://", "sqlite://", "file://"];
+    let known = schemes.iter().any(|scheme| address.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    (named && known).then(|| (name.to_owned(), Secret::new(address)))
 }
 
 /// Splits `token:points`.

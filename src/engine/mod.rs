@@ -11,8 +11,10 @@ pub mod conflicts;
 pub mod days;
 pub mod fetch;
 pub mod gate;
+pub mod hash;
 pub mod knowledge;
 pub mod lease;
+pub mod migrate;
 pub mod places;
 pub mod poll;
 pub mod progress;
@@ -20,11 +22,14 @@ pub mod reading;
 pub mod retry;
 pub mod rounds;
 pub mod run;
+pub mod shared;
 pub mod standing;
 pub mod stop;
 pub mod strategy;
+pub mod table;
 pub mod task;
 pub mod together;
+pub mod watermark;
 pub mod write;
 
 use std::sync::Arc;
@@ -78,10 +83,12 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
-    /// Seconds for which a task belongs to a process that shares the store with others; renewed every third.
-    pub lease_seconds: i64,
-    /// The longest time that a call takes, in seconds: the place of one that is never answered is kept as long.
-    pub call_seconds: i64,
+    /// How tables of databases are compared.
+    pub tables: table::TableOptions,
+    /// How long a running task belongs to a process that gives no sign of life, where several share the store.
+    pub lease_seconds: u32,
+    /// How long a call may take where several processes share the quota.
+    pub call_seconds_max: u32,
     /// Parameters of strategies that neither a request nor the catalogue names.
     pub strategies: crate::plan::Defaults,
 }
@@ -109,8 +116,9 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            tables: table::TableOptions::default(),
             lease_seconds: 30,
-            call_seconds: 90,
+            call_seconds_max: 120,
             strategies: Default::default(),
         }
     }
@@ -128,6 +136,10 @@ pub struct Engine {
     pub gates: Arc<gate::Gates>,
     /// What this process has met at each source.
     pub breakers: Arc<breaker::Breakers>,
+    /// Places of calls, where several processes share the store.
+    pub places: Arc<places::Places>,
+    /// The name under which this engine holds tasks.
+    pub worker: Arc<str>,
 }
 
 impl Engine {
@@ -139,7 +151,10 @@ impl Engine {
         clock: Clock,
     ) -> Engine {
         sources.sort_by_key(|source| source.rank());
-        Engine { store, catalog, sources, options, clock, gates: Arc::default(), breakers: Arc::default() }
+        let places = Arc::new(places::Places::new(store.clone(), clock.clone(), options.call_seconds_max));
+        let (gates, breakers) = (Arc::default(), Arc::default());
+        let worker = lease::worker_name().into();
+        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers }
     }
 
     /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with

@@ -251,7 +251,7 @@ impl Engine {
         let wanted = self.wanted(dataset, request)?;
         let wanted = Wanted { force: wanted.force && !rounds.began, ..wanted };
         let now = self.clock.now();
-        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, now).await?);
+        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, source.name(), now).await?);
         let coverage = self.coverage_for(dataset, &candidate.0, rounds).await?;
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
@@ -285,7 +285,8 @@ impl Engine {
                     && overlap(&doubt.area, &claim.area)
             };
             let old = rounds.force && claim.at < rounds.since;
-            !old && !(worse && !claim.holds_at(now)) && !rounds.doubts.iter().any(doubted)
+            let given_way = worse && !claim.holds_at(now);
+            !(old || given_way || rounds.doubts.iter().any(doubted))
         };
         let mut coverage = self.store.coverage(&dataset.name).await?;
         coverage.market.retain(holds);

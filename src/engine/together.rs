@@ -52,7 +52,9 @@ impl Engine {
     pub async fn with_prerequisites(&self, wanted: Vec<(String, Request)>) -> Result<Vec<(String, Request)>> {
         let source = wanted.first().and_then(|(_, request)| request.source.clone());
         let (mut first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
-        if !rest.is_empty() {
+        let of_market =
+            |(name, _): &(String, Request)| self.catalog.get(name).is_ok_and(|dataset| dataset.database.is_none());
+        if rest.iter().any(of_market) {
             let stale = self.prerequisites(source.as_deref()).await?;
             let asked: Vec<String> = first.iter().map(|(dataset, _)| dataset.clone()).collect();
             first.extend(stale.into_iter().filter(|(dataset, _)| !asked.contains(dataset)));
@@ -71,6 +73,13 @@ impl Engine {
         let wanted = self.with_prerequisites(wanted).await?;
         let (first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
         let mut synced = Vec::new();
+        if self.store.shares_tasks() {
+            for one in first {
+                synced.extend(self.sync_shared(vec![one], stop, watch).await);
+            }
+            synced.extend(self.sync_shared(rest, stop, watch).await);
+            return Ok(synced);
+        }
         for (dataset, request) in first {
             synced.push(self.sync_one(dataset, request, stop, watch).await);
         }
@@ -92,7 +101,7 @@ impl Engine {
         if stop.asked() {
             return Synced::failed(dataset, Error::new(ErrorKind::Interrupted, "stopped before it began"));
         }
-        let task = match self.submit_or_join(&dataset, request.clone()).await {
+        let task = match self.submit(&dataset, request.clone()).await {
             Ok(task) => task,
             Err(error) => return Synced::failed(dataset, error),
         };
@@ -100,7 +109,7 @@ impl Engine {
         let watcher = watcher.remembering();
         watch(&dataset, receiver);
         let started = Moment::now();
-        let mut synced = match self.run_or_follow(task.id, stop, &watcher).await {
+        let mut synced = match self.run(task.id, stop, &watcher).await {
             Ok(task) => Synced::of(task),
             Err(error) => Synced { task: self.task(task.id).await.ok(), ..Synced::failed(dataset.clone(), error) },
         };
@@ -112,7 +121,7 @@ impl Engine {
     }
 
     /// The days of a range run, written down; nothing for other strategies.
-    async fn days_of_run(
+    pub(super) async fn days_of_run(
         &self,
         dataset: &str,
         request: &Request,

@@ -1,5 +1,6 @@
 //! Mirrors: servers that answer in a source's dialect from whatever can be scanned: a store, or the simulated market.
 
+pub mod aktools;
 pub mod baostock;
 pub mod tushare;
 

@@ -8,9 +8,11 @@ use super::area::Area;
 use super::claim::Evidence;
 use super::clock::Instant;
 use super::conflict::Take;
+use super::copy::Piece;
 use super::dataset::Dataset;
 use super::event::EventType;
 use super::health::Health;
+use super::keys::KeyRange;
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -87,6 +89,15 @@ pub enum Change {
     /// What happened to the calls of a source within an hour: added to what is recorded of that hour. Hours older than
     /// `HEALTH_HOURS` before it are forgotten.
     SourceHealth(Health),
+    /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
+    /// removed. Until the copy ends, nobody else opens the store.
+    CopyBegins {
+        from: String,
+    },
+    /// A part of the other store, as it stands there: no new fact, no event, no number of its own.
+    Copied(Piece),
+    /// The copy is complete and was found equal; the store is one like any other.
+    CopyEnds,
     /// A fact without rows of its own.
     Event {
         kind: EventType,
@@ -135,10 +146,13 @@ pub struct RowsChange {
     pub quarantined: Vec<Quarantined>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// The area becomes exactly these rows; stored rows that are not among them are withdrawn.
     Replace,
+    /// As `Replace` for the rows of the area whose keys lie in the range; every row of the batch does. All other rows
+    /// of the area stay as they are.
+    ReplaceKeys(KeyRange),
     /// As `Replace`, but null never erases a value and nothing is withdrawn. A column under `policy.fields` of the
     /// dataset follows its rule instead, whatever the rank of the source: keep_first keeps a stored value, keep_last
     /// takes the new one even when it is null, max and min take the greater and the smaller of two values.

@@ -45,6 +45,16 @@ pub enum Fault {
     TooManyRequests { retry_after_seconds: u64 },
     /// Answer 200 with a page of HTML.
     NotJson,
+    /// Answer 200 with text in GBK.
+    Gbk,
+    /// Answer 200 with a body that never ends.
+    EndlessBody,
+    /// Answer 200 with a body of so many MB, all announced, in well-formed JSON.
+    HugeBody { mb: u64 },
+    /// Answer 200 with a small compressed body that holds so many MB.
+    GzipBomb { mb: u64 },
+    /// Answer 200 without rows, as vendors do under load.
+    EmptyAnswer,
 }
 
 impl Fault {
@@ -67,6 +77,11 @@ impl Fault {
             Fault::ServerError { .. } => "server_error",
             Fault::TooManyRequests { .. } => "too_many_requests",
             Fault::NotJson => "not_json",
+            Fault::Gbk => "gbk",
+            Fault::EndlessBody => "endless_body",
+            Fault::HugeBody { .. } => "huge_body",
+            Fault::GzipBomb { .. } => "gzip_bomb",
+            Fault::EmptyAnswer => "empty_answer",
         }
     }
 }

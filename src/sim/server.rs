@@ -22,6 +22,7 @@ use crate::mirror;
 use crate::mirror::tushare::MirrorOptions;
 use crate::model::{Clock, Error, Result};
 
+use super::bodies::monstrous;
 use super::distort::distorted;
 use super::faults::{ApiCount, Fault, FaultScript, Served, question};
 use super::market::Market;
@@ -114,7 +115,7 @@ struct Faulty {
 }
 
 /// Bodies of questions and answers that faults look at.
-const BODY_BYTES_MAX: usize = 256 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 256 << 20;
 
 /// Reads the question, lets the script decide, and answers accordingly.
 async fn between(State(faulty): State<Faulty>, request: Request, next: Next) -> Response {
@@ -152,20 +153,20 @@ async fn counted(script: &FaultScript, api: &str, response: Response) -> Respons
     Response::from_parts(parts, Body::from(bytes))
 }
 
-fn status(status: StatusCode) -> Response {
+pub(super) fn status(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     response
 }
 
 /// The answer of a fault that needs no work by the mirror.
-fn instead(fault: &Fault) -> Option<Response> {
+pub(super) fn instead(fault: &Fault) -> Option<Response> {
     const ID: &str = "00000000-0000-4000-a000-000000000000";
     Some(match fault {
         Fault::Refuse { code, msg } => {
@@ -189,7 +190,7 @@ fn instead(fault: &Fault) -> Option<Response> {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html"));
             response
         }
-        _ => return None,
+        fault => return monstrous(fault),
     })
 }
 
@@ -212,7 +213,7 @@ async fn afterwards(fault: &Fault, params: &BTreeMap<String, String>, response: 
 }
 
 /// Announces `length` bytes, sends fewer, and breaks the connection.
-fn broken(sent: Bytes, length: usize) -> Response {
+pub(super) fn broken(sent: Bytes, length: usize) -> Response {
     let pieces = stream::iter([Ok(sent), Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))]);
     // The pause lets what was sent leave before the connection breaks.
     let paced = pieces.then(|piece| async move {

@@ -1,7 +1,11 @@
 //! Sources: clients that ask slow doors for rows. They never sleep, retry or count by themselves; the engine does.
 
+pub mod akshare;
 pub mod baostock;
+pub mod database;
 pub mod file;
+mod http;
+pub mod tables;
 pub mod tushare;
 
 use std::sync::Arc;
@@ -22,8 +26,6 @@ pub struct Call {
     pub facet: u32,
     /// Rows to skip.
     pub offset: u64,
-    /// Fill columns that are not proven equal too, for comparing; what is stored never comes from them.
-    pub unproven: bool,
 }
 
 /// The answer to a call.
@@ -58,4 +60,9 @@ pub trait Source: Send + Sync {
 
     /// Asks the cheapest question there is, to see whether the door opens.
     async fn probe(&self) -> Result<()>;
+
+    /// What it answers as a source of whole tables with a key; `None` when it is no database.
+    fn tables(&self) -> Option<&dyn tables::Tables> {
+        None
+    }
 }

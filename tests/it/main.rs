@@ -1,17 +1,26 @@
 //! One binary for all integration tests.
 
+mod akshare;
+mod akshare_bad;
+mod aktools;
 mod baostock;
 mod catalogue;
 mod compare;
 mod config;
+mod databases;
+mod databases_postgres;
+mod dialects;
 mod failover;
 mod faults;
 mod files;
 mod kill;
 mod licences;
+mod migrate;
 mod mirror;
+mod postgres_kill;
 mod postgres_server;
 mod program;
+mod several;
 mod sim;
 mod store_as_of;
 mod store_conflicts;
@@ -27,5 +36,4 @@ mod tidy;
 mod times;
 mod times_real;
 mod tushare;
-mod workers;
 mod world;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tidegate::catalog::Catalog;
 use tidegate::mirror::tushare::{Account, MirrorOptions};
 use tidegate::model::{Clock, Coverage, Dataset, Day, Event, Instant, Query};
-use tidegate::sim::{FaultScript, Market, MarketOptions, Rule, Server, ServerOptions};
+use tidegate::sim::{AkshareForm, AkshareServer, FaultScript, Market, MarketOptions, Rule, Server, ServerOptions};
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tidegate::store::{Scan, Store};
 use tokio::runtime::Runtime;
@@ -113,11 +113,27 @@ impl World {
         World { server, ..self }
     }
 
+    /// The world's market as AKShare.
+    pub fn serve_akshare(&self, form: AkshareForm) -> AkshareServer {
+        self.serve_faulty_akshare(form, Vec::new())
+    }
+
+    pub fn serve_faulty_akshare(&self, form: AkshareForm, faults: Vec<Rule>) -> AkshareServer {
+        let (scan, catalog) = (Arc::new(self.market.clone()), self.catalog.clone());
+        self.runtime.block_on(AkshareServer::start(scan, catalog, FaultScript::new(faults), form)).unwrap()
+    }
+
     /// What the `sqlite3` tool prints.
     pub fn sqlite(&self, sql: &str) -> String {
         let ran = Command::new("sqlite3").arg("-readonly").arg(self.store_path()).arg(sql).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8(ran.stdout).unwrap()
+    }
+
+    /// Writes as another program would.
+    pub fn sqlite_write(&self, sql: &str) {
+        let ran = Command::new("sqlite3").arg(self.store_path()).arg(sql).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
     /// An empty store with its tables.

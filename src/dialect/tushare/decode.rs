@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::cells::{Target, Trouble, Walk};
 use super::refusal::classify;
+use crate::dialect::cells::{Target, Trouble, Walk};
 use crate::dialect::row_hash::fill_row_hash;
 use crate::model::{Dataset, Error, Instant, Quarantined, Result};
 
@@ -137,12 +137,11 @@ fn decode_data(dataset: &Dataset, data: &WireData, limits: Limits) -> Result<Rep
 fn targets<'d>(dataset: &'d Dataset, fields: &[Cow<str>], items_len: usize) -> Result<Vec<Target<'d>>> {
     let rows = items_len / (fields.len() * 6).max(16);
     let target = |column: &'d crate::model::Column| {
-        if column.tushare_shift().is_none() {
-            return Err(Error::bug(format!("{}.{} has units that do not convert", dataset.name, column.name)));
-        }
+        let unfit = || Error::bug(format!("{}.{} has units that do not convert", dataset.name, column.name));
+        let shift = column.tushare_shift().ok_or_else(unfit)?;
         let named = |field: &Cow<str>| column.derived.is_none() && field.trim() == column.name;
         let position = fields.iter().position(named);
-        let target = Target::new(column, dataset.key.contains(&column.name), position, rows);
+        let target = Target::new(column, dataset.key.contains(&column.name), position, shift, rows);
         if position.is_none() && target.is_indispensable() {
             return Err(Error::transient(format!("the answer lacks the column {}", column.name)));
         }

@@ -6,7 +6,7 @@ use arrow_array::{
     Array, Date32Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampSecondArray,
 };
 
-use super::cells::write_datetime;
+use crate::dialect::cells::write_datetime;
 use crate::model::dataset::WireForm;
 use crate::model::{Column, ColumnType, Dataset, Day, Error, Result, decimal};
 

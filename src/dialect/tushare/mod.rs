@@ -7,7 +7,6 @@
 //!
 //! Units, decimal places and null forms are converted here, once, exactly.
 
-mod cells;
 pub mod decode;
 pub mod encode;
 pub mod refusal;

@@ -5,27 +5,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::dialect::facets;
 use crate::model::dataset::{Cut, Tushare};
 use crate::model::{Area, Dataset, Day, Error, Result, Span};
 
 /// How many calls a slice makes at least: one for each combination of facet values.
 pub fn facet_count(table: &Tushare) -> u32 {
-    let count = table.facets.values().map(|values| values.len().max(1) as u32);
-    count.fold(1, u32::saturating_mul)
-}
-
-/// The facet values of combination `index`: parameters in name order, the last one varies fastest.
-fn facet_values(table: &Tushare, index: u32) -> Result<Vec<(&str, &str)>> {
-    let mut rest = index as usize;
-    let mut chosen = Vec::with_capacity(table.facets.len());
-    for (parameter, values) in table.facets.iter().rev().filter(|(_, values)| !values.is_empty()) {
-        chosen.extend(values.get(rest % values.len()).map(|value| (parameter.as_str(), value.as_str())));
-        rest /= values.len();
-    }
-    if rest > 0 {
-        return Err(Error::bug(format!("{} has no combination {index} of facet values", table.api)));
-    }
-    Ok(chosen)
+    facets::count(&table.facets)
 }
 
 /// Which part of the answer is wanted.
@@ -46,7 +32,7 @@ pub fn params_for(table: &Tushare, cut: &Cut, area: &Area, part: Part) -> Result
     for (name, value) in &table.always {
         put(name, value.clone());
     }
-    for (name, value) in facet_values(table, part.facet)? {
+    for (name, value) in facets::values(&table.facets, part.facet)? {
         put(name, value.to_string());
     }
     let impossible = || Error::bug(format!("{} cannot be asked for {area} by {}", table.api, cut.name()));

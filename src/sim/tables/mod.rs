@@ -9,6 +9,7 @@ mod markets;
 mod quotes;
 mod reports;
 mod statements;
+mod vendor;
 
 use super::core::Core;
 use super::rows::Rows;
@@ -54,6 +55,12 @@ pub fn produce(core: &Core, scope: &Scope, rows: &mut Rows) {
         "fina_audit" => reports::fina_audit(core, scope, rows),
         "disclosure_date" => reports::disclosure_date(core, scope, rows),
         "dividend" => reports::dividend(core, scope, rows),
+        "spot" => vendor::spot(core, scope, rows),
+        "company_snapshot" => vendor::company_snapshot(core, scope, rows),
+        "earnings_report" => vendor::earnings_report(core, scope, rows),
+        "earnings_forecast" => vendor::earnings_forecast(core, scope, rows),
+        "financial_abstract" => vendor::financial_abstract(core, scope, rows),
+        "financial_analysis" => vendor::financial_analysis(core, scope, rows),
         "daily_valuation" => baostock::daily_valuation(core, scope, rows),
         "trade_status" => baostock::trade_status(core, scope, rows),
         "ex_factor" => baostock::ex_factor(core, scope, rows),

@@ -201,7 +201,7 @@ fn growth(now: &Figures, before: &Figures, rows: &mut Rows) {
 }
 
 /// Calls `visit` for every wanted quarter of every wanted company, whether its report is out or not.
-fn each_quarter(core: &Core, scope: &Scope, mut visit: impl FnMut(&Stock, Quarter)) {
+pub(super) fn each_quarter(core: &Core, scope: &Scope, mut visit: impl FnMut(&Stock, Quarter)) {
     for number in scope.stocks.iter() {
         let stock = core.stock(*number);
         reported_quarters(core, stock, scope.span("end_date")).for_each(|quarter| visit(stock, quarter));

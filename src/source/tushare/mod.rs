@@ -1,12 +1,11 @@
 //! The client of Tushare Pro, and of any Tidegate that mirrors it: one POST a page.
 
-mod http;
-
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
 
 use async_trait::async_trait;
+use reqwest::Url;
 use serde_json::Map;
 
 use crate::check::belongs;
@@ -16,7 +15,7 @@ use crate::model::dataset::Tushare;
 use crate::model::{Clock, Dataset, Error, ErrorKind, Result};
 use crate::source::{Call, Offer, Page, Source};
 
-use http::Door;
+use super::http::{Door, DoorOptions};
 
 /// How to reach the service and as whom.
 #[derive(Clone)]
@@ -91,8 +90,27 @@ pub struct TushareSource {
 impl TushareSource {
     /// Opens no connection yet.
     pub fn new(options: TushareOptions, clock: Clock) -> Result<TushareSource> {
-        let door = Door::new(&options)?;
+        let door = Door::new(&DoorOptions {
+            source: "tushare",
+            url: &options.url,
+            secret: &options.token,
+            timeout: options.timeout,
+            connect_timeout: options.connect_timeout,
+            body_bytes_max: options.body_bytes_max,
+            gzip: options.gzip,
+            gzip_on_loopback: false,
+        })?;
         Ok(TushareSource { options, door, clock })
+    }
+
+    /// The name of the API is appended where the service wants it.
+    fn address(&self, api: &str) -> Url {
+        let mut url = self.door.url().clone();
+        let path = url.path().trim_end_matches('/').to_string();
+        if path.ends_with("/dataapi") {
+            url.set_path(&format!("{path}/{api}"));
+        }
+        url
     }
 
     fn table<'d>(&self, dataset: &'d Dataset) -> Result<&'d Tushare> {
@@ -115,7 +133,7 @@ impl TushareSource {
         let params = request::params_for(table, cut, &call.slice.area, part)?;
         let question = request::body(&call.dataset, table, &self.options.token, params);
         let started = Stopwatch::now();
-        let body = self.door.ask(&table.api, question, self.clock.now()).await?;
+        let body = self.door.post(self.address(&table.api), question, self.clock.now()).await?;
         let network = started.elapsed();
         let (bytes, started) = (body.len() as u64, Stopwatch::now());
         let reply = self.read(&call.dataset, body).await;
@@ -204,7 +222,7 @@ impl Source for TushareSource {
         let params = [("ts_code", "000001.SZ"), ("trade_date", "20240102")];
         let params = params.map(|(name, value)| (name.to_string(), value.into()));
         let question = request::body_of("daily", &self.options.token, Map::from_iter(params), "ts_code");
-        let answered = match self.door.ask("daily", question, self.clock.now()).await {
+        let answered = match self.door.post(self.address("daily"), question, self.clock.now()).await {
             Ok(body) => crate::dialect::tushare::decode::decode_status(&body, self.clock.now()),
             Err(error) => Err(error),
         };
@@ -219,6 +237,25 @@ impl Source for TushareSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_api_is_appended_where_the_service_wants_it() {
+        for (url, expected) in [
+            ("http://api.tushare.pro", "http://api.tushare.pro/"),
+            ("http://127.0.0.1:80/x", "http://127.0.0.1/x"),
+            ("http://api.waditu.com/dataapi", "http://api.waditu.com/dataapi/daily"),
+            ("https://host:8443/dataapi/", "https://host:8443/dataapi/daily"),
+        ] {
+            let options = TushareOptions { url: url.to_string(), ..TushareOptions::default() };
+            let source = TushareSource::new(options, Clock::system()).unwrap();
+            assert_eq!(source.address("daily").as_str(), expected);
+        }
+        for url in ["", "api.tushare.pro", "ftp://host"] {
+            let options = TushareOptions { url: url.to_string(), ..TushareOptions::default() };
+            let refused = TushareSource::new(options, Clock::system()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Invalid, "{url}");
+        }
+    }
 
     #[test]
     fn options_do_not_show_the_token() {

@@ -19,6 +19,7 @@ use super::rows::{self, Work};
 use super::table::Table;
 use super::tasks;
 use super::values::{SqlDay, SqlInstant, lock_number};
+use super::whole;
 use crate::model::{
     Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Place, Quarantined, Receipt, Resolution,
     RowsChange, Take, Task, TaskState, Totals,
@@ -261,6 +262,9 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.session(), source, api, *day, *calls).await?;
                 }
+                Change::CopyBegins { from } => whole::begin(self.target, from, now).await?,
+                Change::Copied(piece) => whole::write(self.target, piece).await?,
+                Change::CopyEnds => whole::end(self.session()).await?,
                 Change::SourceHealth(health) => health::add(self.session(), health).await?,
                 Change::Event { kind, dataset, data } => {
                     self.event(*kind, dataset.as_deref(), self.task(), data.clone());

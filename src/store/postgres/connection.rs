@@ -26,6 +26,8 @@ use crate::model::{Error, Result};
 pub struct PostgresOptions {
     /// Create the schema and the ledger when they are missing.
     pub create: bool,
+    /// Open a store into which a copy has not been finished.
+    pub unfinished: bool,
     /// Where the tables are; several stores may live in one database.
     pub schema: String,
     /// Connections at the same time.
@@ -48,6 +50,7 @@ impl Default for PostgresOptions {
     fn default() -> PostgresOptions {
         PostgresOptions {
             create: false,
+            unfinished: false,
             schema: "tidegate".to_owned(),
             connections: 8,
             wait_seconds: 30,
@@ -174,7 +177,7 @@ fn settings(options: &PostgresOptions) -> String {
     format!(
         "set search_path to {}; set statement_timeout to '{}s'; set lock_timeout to '{}s'; \
          set time zone 'Asia/Shanghai'; set standard_conforming_strings to on; set client_min_messages to warning; \
-         set extra_float_digits to 1",
+         set extra_float_digits to 1; set datestyle to iso",
         quoted(&options.schema),
         options.statement_seconds,
         options.lock_seconds

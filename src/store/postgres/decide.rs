@@ -37,7 +37,7 @@ pub(super) struct Decider<'a> {
 impl Decider<'_> {
     pub(super) fn decide(&self) -> Verdict {
         let fields = &self.change.dataset.policy.fields;
-        match self.change.write {
+        match &self.change.write {
             Write::FirstWins => Verdict::Stays,
             Write::LastWins => {
                 let later = self.writer.is_some_and(|(_, fetched_at)| *fetched_at > self.change.fetched_at);
@@ -52,7 +52,7 @@ impl Decider<'_> {
                 self.becomes(|index| self.takes(fields.get(&columns[index].name).copied(), index))
             }
             Write::Merge => self.becomes(|index| self.given(index) && !self.guarded(index)),
-            Write::Replace | Write::Upsert => match self.guard {
+            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => match self.guard {
                 None => self.becomes(|_| true),
                 Some(_) => self.becomes(|index| self.given(index) && !self.guarded(index)),
             },

@@ -11,6 +11,7 @@ use arrow_schema::SchemaRef;
 use super::encode::HEADER;
 use super::table::{Kind, Table};
 use super::values::{EPOCH_DAYS, EPOCH_MICROS};
+use crate::model::copy::{self, Part};
 use crate::model::{Error, Result};
 
 /// Cuts the bytes of a binary copy into rows, however they arrive.
@@ -132,6 +133,18 @@ impl Building {
             }
         });
         Building { columns: builders.collect(), schema, rows: 0 }
+    }
+
+    /// For whole rows with what stands behind the dataset's columns.
+    pub(super) fn whole(table: &Table, part: Part) -> Building {
+        let all: Vec<usize> = (0..table.kinds.len()).collect();
+        let mut building = Building::new(table, &all, copy::schema(&table.dataset, part));
+        building.columns.push(Builder::Integer(Int64Builder::new()));
+        if part == Part::Revisions {
+            building.columns.push(Builder::Integer(Int64Builder::new()));
+            building.columns.push(Builder::Text(StringBuilder::new()));
+        }
+        building
     }
 
     pub(super) fn append(&mut self, row: &[u8]) -> Result<()> {

@@ -25,6 +25,7 @@ mod stage;
 mod table;
 mod tasks;
 mod values;
+mod whole;
 mod withdraw;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -42,7 +43,8 @@ use self::connection::{Address, Session};
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
-use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Error, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task,
 };
@@ -123,7 +125,9 @@ impl PostgresStore {
         let now = clock.now();
         let migrate = async || {
             let session = store.session().await?;
-            migrate::migrate(&session, &store.0.options.schema, store.0.options.create, now).await
+            let options = &store.0.options;
+            migrate::migrate(&session, &options.schema, options.create, now).await?;
+            if options.unfinished { Ok(()) } else { whole::check_whole(&session).await }
         };
         // The first attempt fails at once: an address that is wrong stays so.
         migrate().await.map_err(|fault| fault.explain(&store.0.place, "opening the store"))?;
@@ -295,12 +299,36 @@ impl Store for PostgresStore {
         step!(self, "reading a conflict", async { conflicts::conflict(&self.session().await?, id).await }.await)
     }
 
+    async fn export(&self) -> Result<PieceStream> {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Piece>>(BATCHES_WAITING_MAX);
+        let session = step!(self, "copying", self.scanning().await)?;
+        let (place, piece_rows) = (self.0.place.clone(), self.0.options.scan_batch_rows.max(1));
+        let tables = self.tables();
+        tokio::spawn(async move {
+            let read = async {
+                if whole::export(&session, &tables, piece_rows, &sender).await? {
+                    session.commit().await
+                } else {
+                    Ok(())
+                }
+            };
+            if let Err(fault) = read.await {
+                // Nobody is left to be told when the receiver is gone.
+                let _ = sender.send(Err(fault.explain(&place, "copying"))).await;
+            }
+        });
+        let next = |mut receiver: tokio::sync::mpsc::Receiver<Result<Piece>>| async {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        };
+        Ok(Box::pin(futures::stream::unfold(receiver, next)))
+    }
+
     /// Leases say who runs which task, so that nobody has to be alone.
     async fn run_exclusively(&self) -> Result<Running> {
         Ok(Running::new(Box::new(())))
     }
 
-    fn is_shared(&self) -> bool {
+    fn shares_tasks(&self) -> bool {
         true
     }
 

@@ -20,7 +20,7 @@ use super::table::Table;
 use super::values::SqlDay;
 use super::withdraw;
 use crate::model::change::Write;
-use crate::model::{Area, Counts, Day, Error, Instant, Quarantined, RowsChange, Securities, Span};
+use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities, Span};
 use crate::store::ledger::overlap;
 
 /// A change with what the commit adds to it.
@@ -188,7 +188,10 @@ impl<'p, 'a> Part<'p, 'a> {
         let row = session.query_one(better, &[&table.name(), &i16::from(change.rank)]).await?;
         self.guarded = row.try_get(0)?;
         self.waits = change.write == Write::Manual && conflicts::any_open(session, change).await?;
-        if self.simple || change.write == Write::Replace {
+        if let Write::ReplaceKeys(range) = &change.write {
+            check_keys(table, change, range)?;
+            self.stored = Some(table.rows_replaced(session, change).await?);
+        } else if self.simple || change.write == Write::Replace {
             // Days without rows of anybody have none of one security.
             let nothing = table.rows_counted(session, change.area.span).await? == 0;
             self.stored = Some(if nothing { 0 } else { table.rows_stored(session, &change.area).await? });
@@ -200,6 +203,18 @@ impl<'p, 'a> Part<'p, 'a> {
     fn plain(&self) -> bool {
         self.simple && self.stored == Some(0)
     }
+}
+
+/// A row outside of the range that it replaces would be withdrawn by whoever replaces the next one.
+fn check_keys(table: &Table, change: &RowsChange, range: &KeyRange) -> Step<()> {
+    let keys = Keys::of(&table.dataset, &change.batch);
+    for row in 0..change.batch.num_rows() {
+        if !range.contains(&keys.get(row)?) {
+            let message = format!("a row of {} lies outside of the replaced {range}", table.name());
+            return Err(Error::bug(message).into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a row lies in the area.
@@ -455,7 +470,7 @@ impl Pass<'_, '_, '_> {
     /// Rows of replaced areas that are not among the new ones become revisions.
     async fn withdraw(&mut self) -> Step<()> {
         for part in self.parts.iter_mut() {
-            let replaces = part.work.change.write == Write::Replace;
+            let replaces = matches!(part.work.change.write, Write::Replace | Write::ReplaceKeys(_));
             if !replaces || part.stored.is_none_or(|stored| stored <= part.matched) {
                 continue;
             }

@@ -35,7 +35,7 @@ pub(super) async fn run(place: Place<'_>, part: &Part<'_, '_>, days: &mut Days) 
 
 fn gone(table: &Table, change: &RowsChange, guarded: bool) -> String {
     let mut parts = vec![
-        table.in_area("stored", &change.area),
+        table.replaced("stored", change),
         format!("not exists (select 1 from pg_temp._kept as kept where {})", table.same_key("kept", "stored")),
     ];
     if guarded {

@@ -1,4 +1,4 @@
-//! Cells of an answer: walking through JSON arrays without building values, and reading cells into Arrow columns.
+//! Cells of a JSON answer: walking through JSON arrays without building values, and reading cells into Arrow columns.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -143,7 +143,8 @@ enum Values {
 }
 
 impl<'d> Target<'d> {
-    pub fn new(column: &'d Column, is_key: bool, position: Option<usize>, rows: usize) -> Target<'d> {
+    /// `shift`: powers of ten from the unit on the wire to the column's.
+    pub fn new(column: &'d Column, is_key: bool, position: Option<usize>, shift: i8, rows: usize) -> Target<'d> {
         let values = match column.kind {
             ColumnType::Text => Values::Text(StringBuilder::with_capacity(rows, rows * 9)),
             ColumnType::Date => Values::Date(Date32Builder::with_capacity(rows), ([0; 8], 0)),
@@ -157,7 +158,7 @@ impl<'d> Target<'d> {
             ColumnType::Float => Values::Float(Float64Builder::with_capacity(rows)),
         };
         let required = is_key || !column.nullable;
-        Target { column, position, is_key, required, shift: column.tushare_shift().unwrap_or(0), values }
+        Target { column, position, is_key, required, shift, values }
     }
 
     /// Whether an answer without this column is of no use.
@@ -239,7 +240,7 @@ impl<'d> Target<'d> {
 }
 
 /// A string without its quotes and escapes; anything else as it is written.
-fn text_of(cell: &str) -> Option<Cow<'_, str>> {
+pub fn text_of(cell: &str) -> Option<Cow<'_, str>> {
     let Some(inner) = cell.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Some(Cow::Borrowed(cell));
     };
