@@ -192,6 +192,7 @@ pub struct Sources {
     pub akshare: Akshare,
     /// Another Tidegate, which speaks Tushare's dialect.
     pub tidegate: Tushare,
+    pub baostock: Baostock,
     pub database: Database,
 }
 
@@ -298,8 +299,45 @@ pub struct Read {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Baostock {
+    pub enabled: bool,
+    pub address: String,
+    pub user: String,
+    pub password: Secret,
+    pub api_key: Secret,
+    pub rank: u8,
+    pub sessions: u32,
+    pub timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub reply_mb_max: u32,
+    pub rows_max: usize,
+    pub page_rows: u32,
+    pub whole_day: WholeDay,
+    per_minute: u32,
+}
+
+impl Baostock {
+    /// Calls per minute and query; `None` for as many as the sessions carry.
+    pub fn per_minute(&self) -> Option<u32> {
+        (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WholeDay {
+    Auto,
+    Never,
+    Always,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mirror {
     pub listen: String,
+    pub baostock_listen: String,
+    pub baostock_connections: usize,
+    pub baostock_idle_seconds: u64,
     pub aktools_listen: String,
     tokens: Vec<Secret>,
     pub enforce_points: bool,

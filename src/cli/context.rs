@@ -39,8 +39,11 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
+        let sources = &self.options().sources;
         let served = |dataset: &&Arc<Dataset>| {
-            (dataset.tushare.is_some() || dataset.database.is_some()) && !skip.contains(&dataset.name)
+            let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
+            let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
+            (by_tushare || by_baostock || dataset.database.is_some()) && !skip.contains(&dataset.name)
         };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
@@ -61,14 +64,18 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
-        match self.options().store.url() {
-            Some(url) => self.postgres_at(url.expose(), create, false).await,
-            None => self.sqlite_at(&self.options().store.path, create, false).await,
-        }
+        let options = &self.options().store;
+        let store: Arc<dyn Store> = match options.url() {
+            Some(url) => Arc::new(self.open_postgres(url.expose(), create, false).await?),
+            None => Arc::new(self.open_sqlite(&options.path, create, false)?),
+        };
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(store)
     }
 
-    /// Opens the store in a database; one into which a copy has not been finished only if that is wanted.
-    pub async fn postgres_at(&self, url: &str, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
+    /// The store in a PostgreSQL database, without its tables; one into which a copy has not been finished only if that
+    /// is wanted.
+    pub async fn open_postgres(&self, url: &str, create: bool, unfinished: bool) -> Result<PostgresStore> {
         let options = &self.options().store;
         let postgres = PostgresOptions {
             create,
@@ -82,13 +89,11 @@ impl Context {
             reconnect_seconds: options.postgres.reconnect_seconds,
             scan_batch_rows: options.scan_batch_rows,
         };
-        let store = PostgresStore::open(url, postgres, self.clock.clone()).await?;
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(Arc::new(store))
+        PostgresStore::open(url, postgres, self.clock.clone()).await
     }
 
-    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
-    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
+    /// The store in a file, without its tables; one into which a copy has not been finished only if that is wanted.
+    pub fn open_sqlite(&self, path: &Path, create: bool, unfinished: bool) -> Result<SqliteStore> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
@@ -103,9 +108,7 @@ impl Context {
             shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(Arc::new(store))
+        SqliteStore::open(path, sqlite, self.clock.clone())
     }
 
     /// Reads of the store in two times and price bases.
@@ -128,6 +131,9 @@ impl Context {
         }
         if configured.akshare.enabled {
             sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+        }
+        if configured.baostock.enabled {
+            sources.push(Arc::new(super::baostock::source(self)?));
         }
         check_ranks(&sources)?;
         // A database serves tables that no other source has, so that its rank competes with none.

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 pub mod audit;
+mod baostock;
 pub mod compare;
 pub mod configuration;
 mod conflicts;

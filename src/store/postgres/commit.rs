@@ -18,8 +18,8 @@ use super::places::{self, Counted};
 use super::rows::{self, Work};
 use super::table::Table;
 use super::tasks;
+use super::transfer;
 use super::values::{SqlDay, SqlInstant, lock_number};
-use super::whole;
 use crate::model::{
     Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Place, Quarantined, Receipt, Resolution,
     RowsChange, Take, Task, TaskState, Totals,
@@ -262,10 +262,10 @@ impl<'a> Writer<'a> {
                 Change::QuotaUsed { source, api, day, calls } => {
                     tasks::add_quota(self.session(), source, api, *day, *calls).await?;
                 }
-                Change::CopyBegins { from } => whole::begin(self.target, from, now).await?,
-                Change::Copied(piece) => whole::write(self.target, piece).await?,
-                Change::CopyEnds => whole::end(self.session()).await?,
                 Change::SourceHealth(health) => health::add(self.session(), health).await?,
+                Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
+                Change::Copied(piece) => transfer::write(self.target, piece).await?,
+                Change::CopyEnds => transfer::end(self.session()).await?,
                 Change::Event { kind, dataset, data } => {
                     self.event(*kind, dataset.as_deref(), self.task(), data.clone());
                 }

@@ -26,7 +26,7 @@ use crate::model::{Error, Result};
 pub struct PostgresOptions {
     /// Create the schema and the ledger when they are missing.
     pub create: bool,
-    /// Open a store into which a copy has not been finished.
+    /// Open a store into which a copy has not been finished, too.
     pub unfinished: bool,
     /// Where the tables are; several stores may live in one database.
     pub schema: String,
@@ -177,7 +177,7 @@ fn settings(options: &PostgresOptions) -> String {
     format!(
         "set search_path to {}; set statement_timeout to '{}s'; set lock_timeout to '{}s'; \
          set time zone 'Asia/Shanghai'; set standard_conforming_strings to on; set client_min_messages to warning; \
-         set extra_float_digits to 1; set datestyle to iso",
+         set extra_float_digits to 1",
         quoted(&options.schema),
         options.statement_seconds,
         options.lock_seconds

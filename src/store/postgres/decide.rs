@@ -37,7 +37,7 @@ pub(super) struct Decider<'a> {
 impl Decider<'_> {
     pub(super) fn decide(&self) -> Verdict {
         let fields = &self.change.dataset.policy.fields;
-        match &self.change.write {
+        match self.change.write {
             Write::FirstWins => Verdict::Stays,
             Write::LastWins => {
                 let later = self.writer.is_some_and(|(_, fetched_at)| *fetched_at > self.change.fetched_at);

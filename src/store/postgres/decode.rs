@@ -11,7 +11,6 @@ use arrow_schema::SchemaRef;
 use super::encode::HEADER;
 use super::table::{Kind, Table};
 use super::values::{EPOCH_DAYS, EPOCH_MICROS};
-use crate::model::copy::{self, Part};
 use crate::model::{Error, Result};
 
 /// Cuts the bytes of a binary copy into rows, however they arrive.
@@ -100,6 +99,11 @@ pub(super) fn integer_of(field: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(value(field)?.try_into().ok()?))
 }
 
+/// A field that holds text.
+pub(super) fn text_of(field: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value(field)?).ok()
+}
+
 /// Columns under construction.
 pub(super) struct Building {
     schema: SchemaRef,
@@ -133,18 +137,6 @@ impl Building {
             }
         });
         Building { columns: builders.collect(), schema, rows: 0 }
-    }
-
-    /// For whole rows with what stands behind the dataset's columns.
-    pub(super) fn whole(table: &Table, part: Part) -> Building {
-        let all: Vec<usize> = (0..table.kinds.len()).collect();
-        let mut building = Building::new(table, &all, copy::schema(&table.dataset, part));
-        building.columns.push(Builder::Integer(Int64Builder::new()));
-        if part == Part::Revisions {
-            building.columns.push(Builder::Integer(Int64Builder::new()));
-            building.columns.push(Builder::Text(StringBuilder::new()));
-        }
-        building
     }
 
     pub(super) fn append(&mut self, row: &[u8]) -> Result<()> {

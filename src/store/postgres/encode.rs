@@ -205,12 +205,6 @@ pub(super) fn encode_seq(seq: i64, out: &mut Vec<u8>) {
     field(out, &seq.to_be_bytes());
 }
 
-/// Appends a field of text.
-pub(super) fn encode_text(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(&(text.len() as i32).to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
-}
-
 /// Powers of ten that bring a scale to a multiple of four.
 const TO_GROUP: [u32; 4] = [1, 1_000, 100, 10];
 

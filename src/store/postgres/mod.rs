@@ -24,8 +24,8 @@ mod scan;
 mod stage;
 mod table;
 mod tasks;
+mod transfer;
 mod values;
-mod whole;
 mod withdraw;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -125,9 +125,8 @@ impl PostgresStore {
         let now = clock.now();
         let migrate = async || {
             let session = store.session().await?;
-            let options = &store.0.options;
-            migrate::migrate(&session, &options.schema, options.create, now).await?;
-            if options.unfinished { Ok(()) } else { whole::check_whole(&session).await }
+            migrate::migrate(&session, &store.0.options.schema, store.0.options.create, now).await?;
+            if store.0.options.unfinished { Ok(()) } else { transfer::check_whole(&session).await }
         };
         // The first attempt fails at once: an address that is wrong stays so.
         migrate().await.map_err(|fault| fault.explain(&store.0.place, "opening the store"))?;
@@ -299,18 +298,20 @@ impl Store for PostgresStore {
         step!(self, "reading a conflict", async { conflicts::conflict(&self.session().await?, id).await }.await)
     }
 
+    /// Leases say who runs which task, so that nobody has to be alone.
+    async fn run_exclusively(&self) -> Result<Running> {
+        Ok(Running::new(Box::new(())))
+    }
+
     async fn export(&self) -> Result<PieceStream> {
         let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Piece>>(BATCHES_WAITING_MAX);
         let session = step!(self, "copying", self.scanning().await)?;
-        let (place, piece_rows) = (self.0.place.clone(), self.0.options.scan_batch_rows.max(1));
-        let tables = self.tables();
+        let (place, tables, piece_rows) = (self.0.place.clone(), self.tables(), self.0.options.scan_batch_rows.max(1));
         tokio::spawn(async move {
             let read = async {
-                if whole::export(&session, &tables, piece_rows, &sender).await? {
-                    session.commit().await
-                } else {
-                    Ok(())
-                }
+                // A session that is dropped half way closes its connection, and with it the rest of the answer.
+                let whole = transfer::export(&session, &tables, piece_rows, &sender).await?;
+                if whole { session.commit().await } else { Ok(()) }
             };
             if let Err(fault) = read.await {
                 // Nobody is left to be told when the receiver is gone.
@@ -321,11 +322,6 @@ impl Store for PostgresStore {
             receiver.recv().await.map(|piece| (piece, receiver))
         };
         Ok(Box::pin(futures::stream::unfold(receiver, next)))
-    }
-
-    /// Leases say who runs which task, so that nobody has to be alone.
-    async fn run_exclusively(&self) -> Result<Running> {
-        Ok(Running::new(Box::new(())))
     }
 
     fn shares_tasks(&self) -> bool {

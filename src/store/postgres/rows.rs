@@ -20,7 +20,7 @@ use super::table::Table;
 use super::values::SqlDay;
 use super::withdraw;
 use crate::model::change::Write;
-use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities, Span};
+use crate::model::{Area, Counts, Day, Error, Instant, Keys, Quarantined, Result, RowsChange, Securities, Span};
 use crate::store::ledger::overlap;
 
 /// A change with what the commit adds to it.
@@ -147,6 +147,7 @@ impl<'p, 'a> Part<'p, 'a> {
     fn new(table: &Table, work: &'p mut Work<'a>) -> Step<Part<'p, 'a>> {
         let change = work.change;
         let cells = cells(table, &change.batch)?;
+        check_keys(table, change)?;
         let refused = refused_rows(&cells);
         for (row, column) in &refused {
             work.refused.push(refusal(table, &cells, *row, *column));
@@ -188,10 +189,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let row = session.query_one(better, &[&table.name(), &i16::from(change.rank)]).await?;
         self.guarded = row.try_get(0)?;
         self.waits = change.write == Write::Manual && conflicts::any_open(session, change).await?;
-        if let Write::ReplaceKeys(range) = &change.write {
-            check_keys(table, change, range)?;
-            self.stored = Some(table.rows_replaced(session, change).await?);
-        } else if self.simple || change.write == Write::Replace {
+        if self.simple || matches!(change.write, Write::Replace | Write::ReplaceKeys(_)) {
             // Days without rows of anybody have none of one security.
             let nothing = table.rows_counted(session, change.area.span).await? == 0;
             self.stored = Some(if nothing { 0 } else { table.rows_stored(session, &change.area).await? });
@@ -206,12 +204,12 @@ impl<'p, 'a> Part<'p, 'a> {
 }
 
 /// A row outside of the range that it replaces would be withdrawn by whoever replaces the next one.
-fn check_keys(table: &Table, change: &RowsChange, range: &KeyRange) -> Step<()> {
+fn check_keys(table: &Table, change: &RowsChange) -> Result<()> {
+    let Write::ReplaceKeys(range) = &change.write else { return Ok(()) };
     let keys = Keys::of(&table.dataset, &change.batch);
     for row in 0..change.batch.num_rows() {
         if !range.contains(&keys.get(row)?) {
-            let message = format!("a row of {} lies outside of the replaced {range}", table.name());
-            return Err(Error::bug(message).into());
+            return Err(Error::bug(format!("a row of {} lies outside of the replaced {range}", table.name())));
         }
     }
     Ok(())

@@ -206,35 +206,25 @@ impl Table {
 
     /// The rows that `change` replaces: those of its area, with keys in its range where it has one.
     pub(super) fn replaced(&self, name: &str, change: &RowsChange) -> String {
-        let mut parts = vec![self.in_area(name, &change.area)];
-        if let Write::ReplaceKeys(range) = &change.write {
-            let key = self.key.iter().map(|index| format!("{name}.{}", self.column(*index))).collect::<Vec<_>>();
-            for (bound, sign) in [(&range.after, ">"), (&range.upto, "<=")] {
-                let Some(bound) = bound else { continue };
-                let values = self.key.iter().zip(bound).map(|(index, part)| self.part(*index, part));
-                parts.push(format!("({}) {sign} ({})", key.join(", "), values.collect::<Vec<_>>().join(", ")));
-            }
+        let mut condition = self.in_area(name, &change.area);
+        let Write::ReplaceKeys(range) = &change.write else { return condition };
+        let key = self.key.iter().map(|index| format!("{name}.{}", self.column(*index))).collect::<Vec<_>>().join(", ");
+        for (bound, sign) in [(&range.after, ">"), (&range.upto, "<=")] {
+            let Some(bound) = bound else { continue };
+            let values = self.key.iter().zip(bound).map(|(index, part)| self.key_literal(*index, part));
+            condition.push_str(&format!(" and ({key}) {sign} ({})", values.collect::<Vec<_>>().join(", ")));
         }
-        parts.join(" and ")
+        condition
     }
 
-    /// A part of a key as a literal of its column's type.
-    fn part(&self, index: usize, part: &KeyPart) -> String {
-        let text = literal(&part.text(&self.dataset.columns[index]));
-        match self.kinds[index] {
-            Kind::Text => format!("{text} collate \"C\""),
-            Kind::Date => format!("date {text}"),
-            Kind::Datetime => format!("timestamptz {text}"),
-            Kind::Integer => format!("{text}::bigint"),
-            Kind::Decimal { .. } => format!("{text}::numeric"),
-            Kind::Float => format!("{text}::double precision"),
+    fn key_literal(&self, index: usize, part: &KeyPart) -> String {
+        let text = part.text(&self.dataset.columns[index]);
+        match part {
+            KeyPart::Text(_) => literal(&text),
+            KeyPart::Int(_) | KeyPart::Decimal(_) => text,
+            KeyPart::Day(_) => format!("date '{text}'"),
+            KeyPart::Seconds(_) => format!("timestamptz '{text}'"),
         }
-    }
-
-    /// Rows that `change` replaces.
-    pub(super) async fn rows_replaced(&self, session: &Session, change: &RowsChange) -> Step<u64> {
-        let condition = self.replaced("stored", change);
-        session.ask_count(&format!("select count(*) from {} as stored where {condition}", self.quoted_name())).await
     }
 
     /// The first and the last value of a date or datetime column in `span`, as literals.

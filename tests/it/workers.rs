@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 use tidegate::model::{Area, Event, EventType, Query, Securities, TaskState};
 use tidegate::store::Store;
@@ -41,7 +41,7 @@ impl Team {
         let mut command = self.world.tidegate(arguments);
         command.env("TIDEGATE_STORE__URL", &self.url);
         for option in
-            ["sync.lease_seconds=1", "sync.call_seconds_max=5", "sync.commit_slices=2", "sync.commit_linger_ms=5"]
+            ["sync.lease_seconds=1", "sync.call_seconds_max=1", "sync.commit_slices=2", "sync.commit_linger_ms=5"]
         {
             command.args(["--set", option]);
         }
@@ -125,6 +125,45 @@ fn three_processes_on_one_database_lose_nothing_and_repeat_nothing_however_often
     eprintln!("{killed} kills over {stores} stores");
 }
 
+/// Twelve calls a minute, and a process that dies after some of them: the next one waits for what is left of the minute.
+#[test]
+fn a_process_that_takes_over_keeps_to_the_quota_that_the_dead_one_used() {
+    let (_, url) = shared().fresh_database();
+    let team = Team::new(Wanted { securities: 30, last: "2024-01-31", ..Wanted::default() }, url);
+    let limited = || {
+        let mut command = team.sync();
+        command.args(["--set", "sources.tushare.per_minute=12"]);
+        command
+    };
+    let calls = || team.world.server.counts().get("daily").map_or(0, |counts| counts.calls);
+    let mut first = limited().spawn().unwrap();
+    while calls() < 6 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut second = limited().spawn().unwrap();
+    let started = Moment::now();
+    while calls() < 12 {
+        assert!(started.elapsed() < Duration::from_secs(50), "the second process goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The quota of the minute is used up. Long after the lease of the dead one the second must not have asked more.
+    let more = if is_long() { 40 } else { 8 };
+    let until = Moment::now() + Duration::from_secs(more);
+    while Moment::now() < until {
+        assert!(calls() <= 12, "{} calls within a minute", calls());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if is_long() {
+        assert_eq!(wait(&mut second, Duration::from_secs(200)).and_then(|status| status.code()), Some(0));
+        team.assert_whole();
+    } else {
+        second.kill().unwrap();
+        second.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_server_that_is_killed_and_restarted_in_mid_sync_loses_nothing() {
     let server = PostgresServer::start().expect("PostgreSQL is installed");
@@ -172,4 +211,22 @@ fn death_at_every_step_leaves_a_database_that_goes_on() {
     }
     assert!(deaths > 1, "the run reached its end before it could die: {deaths}");
     eprintln!("{deaths} deaths up to step {step}");
+}
+
+#[test]
+fn another_process_works_on_what_was_asked_for() {
+    let (_, url) = shared().fresh_database();
+    let team = Team::new(Wanted { securities: 30, last: "2024-01-19", ..Wanted::default() }, url);
+    let mut asked = team.sync().spawn().unwrap();
+    let started = Moment::now();
+    let taken = || team.world.server.counts().contains_key("daily");
+    while !taken() && started.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+    // What the dead process had begun is finished by one that was asked for nothing.
+    assert_eq!(team.tidegate(&["work"]).status().unwrap().code(), Some(0));
+    assert_eq!(team.sync().status().unwrap().code(), Some(0));
+    team.assert_whole();
 }
