@@ -47,7 +47,7 @@ fn main() {
     let (load, again) = runtime.block_on(async {
         let options = PostgresOptions { create: true, ..PostgresOptions::default() };
         let store = PostgresStore::open(&server.url(), options, Clock::system()).await.expect("the store");
-        store.prepare(&[daily.clone()]).await.expect("the tables");
+        store.prepare(std::slice::from_ref(&daily)).await.expect("the tables");
         let (load, counts) = commit_all(&store, &daily, &codes, &days).await;
         assert_eq!(counts.inserted as usize, days.len() * SECURITIES);
         let (again, counts) = commit_all(&store, &daily, &codes, &days).await;
@@ -173,18 +173,28 @@ impl Server {
         let programs = installed.map(|entry| entry.path().join("bin")).max().expect("a version of PostgreSQL");
         let folder = std::env::temp_dir().join(format!("tidegate-bench-postgres-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
         let server = Server { folder, programs, port };
         if is_root() {
             run(Command::new("chown").arg(format!("{USER}:")).arg(&server.folder));
         }
         let cluster = server.folder.join("cluster");
-        run(server.as_user("initdb").args(["-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D"]).arg(&cluster));
+        run(server
+            .as_user("initdb")
+            .args(["-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D"])
+            .arg(&cluster));
         let options = format!(
             "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=1GB \
              -c max_wal_size=8GB -c checkpoint_timeout=15min"
         );
-        run(server.as_user("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(server.folder.join("log")).arg("-D").arg(&cluster).arg("start"));
+        run(server
+            .as_user("pg_ctl")
+            .args(["-w", "-o", &options, "-l"])
+            .arg(server.folder.join("log"))
+            .arg("-D")
+            .arg(&cluster)
+            .arg("start"));
         server
     }
 
