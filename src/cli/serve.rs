@@ -69,7 +69,9 @@ impl Dialect {
         let catalog = context.catalog.clone();
         match self {
             Dialect::Tushare => crate::mirror::tushare::router(store, catalog, options(context), context.clock.clone()),
-            Dialect::Aktools => crate::mirror::aktools::router(store, catalog, aktools_options(context)),
+            Dialect::Aktools => {
+                crate::mirror::aktools::router(store, catalog, aktools_options(context), context.clock.clone())
+            }
         }
     }
 }
@@ -120,6 +122,7 @@ fn aktools_options(context: &Context) -> AktoolsOptions {
     AktoolsOptions {
         tokens: mirror.accounts().iter().map(|(token, _)| token.expose().to_string()).collect(),
         rows_max: mirror.rows_max,
+        read: context.read_options(),
         ..AktoolsOptions::default()
     }
 }

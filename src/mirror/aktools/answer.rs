@@ -14,6 +14,7 @@ use crate::dialect::akshare::{Refusal, query};
 use crate::model::cell::Cells;
 use crate::model::dataset::{Cut, Service, unit_shift};
 use crate::model::{Column, ColumnType, Dataset, Day, Error, ErrorKind, Filter, Order, Query, Result, decimal};
+use crate::read::{Adjust, Reader, View};
 use crate::store::Scan;
 
 /// A call understood.
@@ -22,6 +23,8 @@ pub struct Call {
     service: Service,
     function: Option<&'static Function>,
     params: BTreeMap<String, String>,
+    /// The price base that is asked for.
+    adjust: Option<Adjust>,
     filters: Vec<Filter>,
     /// The call asks for something that exists nowhere: a code of no exchange.
     impossible: bool,
@@ -60,11 +63,12 @@ pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal>
             params.entry(name.to_string()).or_insert_with(|| default.to_string());
         }
     }
-    match params.get("adjust").map_or("", String::as_str) {
-        "" => {}
-        "qfq" | "hfq" => return Err(Refusal::Fault),
+    let adjust = match params.get("adjust").map_or("", String::as_str) {
+        "" => None,
+        "qfq" => Some(Adjust::Forward),
+        "hfq" => Some(Adjust::Backward),
         other => return Err(Refusal::Key(other.to_string())),
-    }
+    };
     // The boards are no dictionary there: an unknown one is the whole market.
     let fits = |service: &Service| {
         let mut always = service.always.iter().filter(|(parameter, _)| parameter.as_str() != "symbol");
@@ -74,7 +78,7 @@ pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal>
         let wrong = first.always.keys().find_map(|parameter| params.get(parameter));
         wrong.map_or(Refusal::Fault, |value| Refusal::Key(value.clone()))
     })?;
-    let mut call = Call { dataset, service, function, params, filters: Vec::new(), impossible: false };
+    let mut call = Call { dataset, service, function, params, adjust, filters: Vec::new(), impossible: false };
     call.narrow()?;
     Ok(call)
 }
@@ -194,12 +198,16 @@ impl Call {
         test.is_none_or(|(_, belongs)| code.is_some_and(belongs))
     }
 
-    /// The table that answers the call.
-    pub async fn answer(&self, scan: &dyn Scan, rows_max: usize) -> Result<Table, Refusal> {
+    /// The table that answers the call. Forward adjusted prices are those of `today`, as there.
+    pub async fn answer(&self, reader: &Reader, view: View, today: Day, rows_max: usize) -> Result<Table, Refusal> {
         let fields = self.fields();
         let mut table = Table::new(fields.iter().map(|(name, _)| name.as_str()));
         if !self.impossible {
-            let read = self.read_rows(scan, rows_max).await;
+            let adjust = self.adjust.or(view.adjust);
+            let anchor = view.anchor.or(Some(today)).filter(|_| adjust == Some(Adjust::Forward));
+            let raw = View { adjust: None, anchor: None, ..view.clone() };
+            let (prices, others) = (reader.with(View { adjust, anchor, ..view }), reader.with(raw));
+            let read = self.read_rows(&prices, &others, rows_max).await;
             let (batches, extras) = read.map_err(|error| refused(&self.service.api, &error))?;
             for batch in &batches {
                 self.write(batch, &fields, &extras, &mut table).map_err(|error| refused(&self.service.api, &error))?;
@@ -214,25 +222,30 @@ impl Call {
         }
     }
 
-    async fn read_rows(&self, scan: &dyn Scan, rows_max: usize) -> Result<(Vec<RecordBatch>, Extras)> {
+    async fn read_rows(
+        &self,
+        prices: &dyn Scan,
+        others: &dyn Scan,
+        rows_max: usize,
+    ) -> Result<(Vec<RecordBatch>, Extras)> {
         let query = Query {
             filters: self.filters.clone(),
             order: self.order(),
             limit: Some(rows_max as u64 + 1),
             ..Query::all(&self.dataset.name)
         };
-        let batches = collect(scan, &query).await?;
+        let batches = collect(prices, &query).await?;
         if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > rows_max {
             return Err(Error::invalid(format!("{} has more than {rows_max} rows", self.dataset.name))
                 .hint("raise mirror.rows_max"));
         }
         let mut extras = Extras::default();
         if self.fields().iter().any(|(field, _)| field == "股票简称" && self.column(field).is_none()) {
-            extras.names = pairs(scan, Query::all("stock_basic"), "ts_code", "name").await?;
+            extras.names = pairs(others, Query::all("stock_basic"), "ts_code", "name").await?;
         }
         if self.dataset.name == "daily" && self.service.api == "stock_zh_a_hist" {
             let query = Query { filters: self.filters.clone(), ..Query::all("daily_basic") };
-            extras.turnover = pairs(scan, query, "trade_date", "turnover_rate").await?;
+            extras.turnover = pairs(others, query, "trade_date", "turnover_rate").await?;
         }
         Ok((batches, extras))
     }
@@ -256,7 +269,7 @@ impl Call {
             let number = table.rows.len() + 1;
             let cell = |(source, form, field): &(Option<(Cells<'_>, i8)>, Form, &str)| match (source, *field) {
                 (_, "序号") => number.to_string(),
-                (Some((cells, shift)), _) => encode::cell(cells, row, *shift, *form),
+                (Some((cells, shift)), _) => self.worded(field, encode::cell(cells, row, *shift, *form)),
                 (None, "振幅") => amplitude(&text(&high), &text(&low), &text(&before)),
                 (None, "换手率") => found(&extras.turnover, text(&time)).map_or(null(), |text| encode::number(text)),
                 (None, "股票简称") => found(&extras.names, of.clone()).map_or(null(), |text| encode::quoted(text)),
@@ -265,6 +278,14 @@ impl Call {
             table.rows.push(columns.iter().map(cell).collect());
         }
         Ok(())
+    }
+
+    /// The source's word for the column's.
+    fn worded(&self, field: &str, cell: String) -> String {
+        let served = self.service.columns.values().find(|served| served.field == field);
+        let words = served.map(|served| &served.values).filter(|words| !words.is_empty());
+        let mut words = words.into_iter().flatten();
+        words.find(|(_, value)| encode::quoted(value) == cell).map_or(cell, |(word, _)| encode::quoted(word))
     }
 
     /// The cells behind a field and the powers of ten from the wire's unit to the column's.

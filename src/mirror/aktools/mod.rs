@@ -19,6 +19,8 @@ use tokio::sync::Semaphore;
 use crate::catalog::Catalog;
 use crate::dialect::akshare::Refusal;
 use crate::dialect::akshare::encode::Table;
+use crate::model::Clock;
+use crate::read::{ReadOptions, Reader, View};
 use crate::store::Scan;
 
 /// Whom the mirror lets in and how much it sends.
@@ -30,11 +32,13 @@ pub struct AktoolsOptions {
     pub rows_max: usize,
     /// Calls that are worked on at the same time; others wait.
     pub concurrent_max: usize,
+    /// How adjusted and earlier rows are read.
+    pub read: ReadOptions,
 }
 
 impl Default for AktoolsOptions {
     fn default() -> AktoolsOptions {
-        AktoolsOptions { tokens: Vec::new(), rows_max: 100_000, concurrent_max: 16 }
+        AktoolsOptions { tokens: Vec::new(), rows_max: 100_000, concurrent_max: 16, read: ReadOptions::default() }
     }
 }
 
@@ -46,29 +50,31 @@ const VERSION: &str = r#"{"ak_current_version":"1.19.5","ak_latest_version":"1.1
 
 /// The service.
 pub struct Aktools {
-    scan: Arc<dyn Scan>,
+    reader: Reader,
     catalog: Arc<Catalog>,
     options: AktoolsOptions,
+    clock: Clock,
     working: Semaphore,
 }
 
 impl Aktools {
-    pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions) -> Aktools {
+    pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions, clock: Clock) -> Aktools {
         let working = Semaphore::new(options.concurrent_max.max(1));
-        Aktools { scan, catalog, options, working }
+        let reader = Reader::new(scan, catalog.clone(), clock.clone(), options.read.clone());
+        Aktools { reader, catalog, options, clock, working }
     }
 
     /// Answers one call: the body, or the refusal in the words of the service.
-    pub async fn answer(&self, function: &str, query: &str) -> Result<Vec<u8>, Refusal> {
-        let table = self.table(function, query).await?;
+    pub async fn answer(&self, function: &str, query: &str, view: View) -> Result<Vec<u8>, Refusal> {
+        let table = self.table(function, query, view).await?;
         tokio::task::spawn_blocking(move || table.json()).await.map_err(|_| Refusal::Fault)
     }
 
     /// The table that answers one call.
-    pub async fn table(&self, function: &str, query: &str) -> Result<Table, Refusal> {
+    pub async fn table(&self, function: &str, query: &str, view: View) -> Result<Table, Refusal> {
         let _working = self.working.acquire().await.map_err(|_| Refusal::Fault)?;
         let call = answer::read(&self.catalog, function, query)?;
-        call.answer(self.scan.as_ref(), self.options.rows_max).await
+        call.answer(&self.reader, view, self.clock.now().day(), self.options.rows_max).await
     }
 
     fn admit(&self, headers: &HeaderMap, private: bool) -> Result<(), Refusal> {
@@ -101,7 +107,7 @@ impl Aktools {
 }
 
 /// The mirror over HTTP.
-pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions) -> Router {
+pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions, clock: Clock) -> Router {
     Router::new()
         .route("/api/public/{function}", get(public))
         .route("/api/private/{function}", get(private))
@@ -112,7 +118,7 @@ pub fn router(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOption
             json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#)
         })
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .with_state(Arc::new(Aktools::new(scan, catalog, options)))
+        .with_state(Arc::new(Aktools::new(scan, catalog, options, clock)))
 }
 
 /// The largest form that is read.
@@ -143,15 +149,22 @@ async fn over_http(
     headers: &HeaderMap,
     private: bool,
 ) -> Response {
-    let admitted = mirror.admit(headers, private);
-    let answered = match admitted {
-        Ok(()) => mirror.answer(function, &query.unwrap_or_default()).await,
+    let answered = match mirror.admit(headers, private).and_then(|()| view(headers)) {
+        Ok(view) => mirror.answer(function, &query.unwrap_or_default(), view).await,
         Err(refusal) => Err(refusal),
     };
     match answered {
         Ok(body) => json(StatusCode::OK, body),
         Err(refusal) => refused(&refusal),
     }
+}
+
+/// In which time the rows are wanted, by headers (`X-Tidegate-As-Of` and its like); a parameter that the function does
+/// not know is a fault there.
+fn view(headers: &HeaderMap) -> Result<View, Refusal> {
+    let seen = super::seen(headers);
+    let header = |name: &str| seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+    View::asked(header).map_err(|_| Refusal::Fault)
 }
 
 async fn log_in(State(mirror): State<Arc<Aktools>>, body: Bytes) -> Response {
