@@ -75,6 +75,8 @@ pub struct Store {
     pub busy_timeout_ms: u32,
     pub synchronous: Synchronous,
     pub scan_batch_rows: usize,
+    /// Several processes run tasks on the file.
+    pub shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -114,6 +116,8 @@ pub struct Sync {
     pub failure_attempts_max: u32,
     pub failure_retry_minutes: u32,
     pub quota_share: f64,
+    pub lease_seconds: u32,
+    pub call_seconds_max: u32,
     pub range_days_max: u32,
     pub batch_size: u32,
     pub partitions: u32,

@@ -14,8 +14,8 @@ use super::list::{List, grouped};
 use super::progress::stop_on_signal;
 use super::selection::{day_text, securities};
 use crate::check::Columns;
-use crate::compare::{ColumnReport, Report, Side, Wanted, compare};
-use crate::engine::knowledge;
+use crate::compare::{ColumnReport, Report, Side, Wanted, compare, factors};
+use crate::engine::{Engine, knowledge};
 use crate::model::{Area, ColumnType, Dataset, Day, Error, Query, Result, Securities, Span, task::Request};
 use crate::source::file::{self, Mapping, ReadOptions, Units};
 use crate::store::{Scan, Store};
@@ -65,6 +65,8 @@ pub struct Args {
 struct Read {
     name: String,
     batch: RecordBatch,
+    /// The rows are factors of ex-dates (`ex_factor`), because the source has none day by day.
+    ex_dates: bool,
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
@@ -82,7 +84,13 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         }
     }
     let reader = Reader::new(context, &args, dataset.clone()).await?;
-    let (left, right) = (reader.side(left).await?, reader.side(right).await?);
+    let (mut left, mut right) = (reader.side(left).await?, reader.side(right).await?);
+    match (left.ex_dates, right.ex_dates) {
+        (true, false) => left.batch = factors::day_by_day(&dataset, &right.batch, &left.batch)?,
+        (false, true) => right.batch = factors::day_by_day(&dataset, &left.batch, &right.batch)?,
+        (true, true) => return Err(Error::invalid("neither side has factors day by day").hint("compare ex_factor")),
+        (false, false) => {}
+    }
     let wanted = Wanted { examples_max: args.limit, columns: args.columns.clone() };
     let side = |read: &Read| -> (String, RecordBatch) { (read.name.clone(), read.batch.clone()) };
     let (sides, table) = ([side(&left), side(&right)], dataset.clone());
@@ -98,6 +106,9 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     Ok(u8::from(!report.agrees()))
 }
+
+/// The table of factors by ex-date.
+const EX_DATES: &str = "ex_factor";
 
 /// Reads the sides over the same area.
 struct Reader<'a> {
@@ -135,16 +146,31 @@ impl<'a> Reader<'a> {
             return self.file(Path::new(path)).await;
         }
         let Some(store) = &self.store else { return Err(Error::bug("a side has no store")) };
+        let mut ex_dates = false;
         let batch = if text == "store" {
             self.stored(&**store).await?
         } else {
             let engine = self.context.engine(store.clone())?;
             let _running = store.run_exclusively().await?;
             let stop = stop_on_signal();
-            let read = engine.read(&self.dataset.name, &self.request, text, self.args.calls, &stop).await?;
-            self.inside(&read)?
+            ex_dates = self.has_ex_dates_only(&engine, text);
+            if ex_dates {
+                // A factor holds from its ex-date on, however long ago that was.
+                let request = Request { from: None, ..self.request.clone() };
+                engine.read(EX_DATES, &request, text, self.args.calls, &stop).await?
+            } else {
+                let read = engine.read(&self.dataset.name, &self.request, text, self.args.calls, &stop).await?;
+                self.inside(&read)?
+            }
         };
-        Ok(Read { name: text.to_owned(), batch })
+        Ok(Read { name: text.to_owned(), batch, ex_dates })
+    }
+
+    /// Whether the source has the factors of this table for ex-dates only.
+    fn has_ex_dates_only(&self, engine: &Engine, source: &str) -> bool {
+        let offers = |dataset: &Dataset| engine.offers(dataset, Some(source)).is_ok();
+        let ex_dates = || self.context.catalog.get(EX_DATES).is_ok_and(|dataset| offers(dataset));
+        self.dataset.name == "adj_factor" && !offers(&self.dataset) && ex_dates()
     }
 
     async fn stored<S: Scan + ?Sized>(&self, store: &S) -> Result<RecordBatch> {
@@ -183,7 +209,7 @@ impl<'a> Reader<'a> {
             eprintln!("{name}: {} rows cannot be read, the first: {reason}", grouped(unread.len() as u64));
         }
         let batch = self.inside(&joined(&precise, &batches)?)?;
-        Ok(Read { name, batch })
+        Ok(Read { name, batch, ex_dates: false })
     }
 
     /// The rows that were asked for: a source may have sent more, and files hold what they hold.

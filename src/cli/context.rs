@@ -1,5 +1,6 @@
 //! What commands work with, put together from the configuration: catalogue, store, sources, engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,15 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
+        self.sqlite_at(&self.options().store.path, create, false).await
+    }
+
+    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
+    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
+            unfinished,
             cache_mb: options.cache_mb,
             busy_timeout_ms: options.busy_timeout_ms,
             synchronous: match options.synchronous {
@@ -67,9 +74,10 @@ impl Context {
                 Synchronous::Full => sqlite::Synchronous::Full,
             },
             scan_batch_rows: options.scan_batch_rows,
+            shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(&options.path, sqlite, self.clock.clone())?;
+        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
         store.prepare(self.catalog.datasets()).await?;
         Ok(Arc::new(store))
     }
@@ -183,6 +191,8 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            lease_seconds: sync.lease_seconds,
+            call_seconds_max: sync.call_seconds_max,
             strategies: crate::plan::Defaults {
                 batch_size: sync.batch_size,
                 partitions: sync.partitions,

@@ -13,6 +13,7 @@ pub mod failures;
 pub mod import;
 pub mod init;
 pub mod list;
+pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod sync;
 pub mod table;
 pub mod tasks;
+pub mod work;
 
 use std::path::PathBuf;
 
@@ -74,6 +76,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Fetch what is missing
     Sync(sync::Args),
+    /// Run open tasks beside other processes
+    Work(work::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
     /// Pause a task; its worker stops at its next commit
@@ -90,6 +94,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Print rows
     Show(show::Args),
+    /// Copy a store with its ledger into another, and prove that both are equal
+    Migrate(migrate::Args),
     /// Take rows from CSV or Parquet files
     Import(import::Args),
     /// Write rows to a file
@@ -123,6 +129,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Demo(args) => demo::run(&context, args).await,
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
+        Command::Work(args) => work::run(&context, args).await,
         Command::Tasks(args) => tasks::list(&context, args).await,
         Command::Pause(args) => tasks::pause(&context, args).await,
         Command::Resume(args) => tasks::resume(&context, args).await,
@@ -131,6 +138,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Status(args) => status::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
+        Command::Migrate(args) => migrate::run(&context, args).await,
         Command::Import(args) => import::run(&context, args).await,
         Command::Export(args) => show::export(&context, args).await,
         Command::Quarantine(args) => quarantine::run(&context, args).await,

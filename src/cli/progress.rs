@@ -84,7 +84,8 @@ async fn lines(dataset: String, mut progress: watch::Receiver<Progress>) {
         let now = progress.borrow_and_update().clone();
         let finished = now.phase == Phase::Finished;
         let due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
-        if finished || (due && now.phase == Phase::Fetching && now.slices_total > 0) {
+        let told = now.phase == Phase::Elsewhere || (now.phase == Phase::Fetching && now.slices_total > 0);
+        if finished || (due && told) {
             eprintln!("{dataset:16} {}", describe(&now));
             last = Some(Moment::now());
         }
@@ -98,6 +99,10 @@ async fn lines(dataset: String, mut progress: watch::Receiver<Progress>) {
 fn describe(progress: &Progress) -> String {
     if progress.phase == Phase::Planning {
         return "planning".to_string();
+    }
+    if progress.phase == Phase::Elsewhere {
+        let note = progress.note.as_deref().unwrap_or("run by another process");
+        return format!("{}/{} slices · {note}", progress.slices_finished(), progress.slices_total);
     }
     if progress.slices_total == 0 {
         let text = if progress.phase == Phase::Finished { "nothing to do" } else { "waiting" };

@@ -42,7 +42,7 @@ pub async fn list(context: &Context, args: ListArgs) -> Result<u8> {
         context.print_json(&tasks.iter().map(as_json).collect())?;
         return Ok(0);
     }
-    let mut list = List::new([">id", "table", "state", "created", ">slices", ">rows", ">failed", "note"]);
+    let mut list = List::new([">id", "table", "state", "created", ">slices", ">rows", ">failed", "worker", "note"]);
     for task in &tasks {
         let totals = &task.totals;
         list.push([
@@ -53,6 +53,7 @@ pub async fn list(context: &Context, args: ListArgs) -> Result<u8> {
             format!("{}/{}", grouped(totals.slices_done), grouped(totals.slices_planned)),
             grouped(totals.rows_answered),
             grouped(totals.slices_failed),
+            task.lease.as_ref().map_or_else(String::new, |lease| format!("{} until {}", lease.worker, lease.until)),
             task.note.clone().unwrap_or_default(),
         ]);
     }
@@ -117,6 +118,8 @@ fn as_json(task: &Task) -> Value {
         "outcome": task.outcome.map(crate::model::Outcome::name), "request": task.request,
         "created_at": task.created_at.to_string(), "started_at": task.started_at.map(|at| at.to_string()),
         "finished_at": task.finished_at.map(|at| at.to_string()), "totals": task.totals, "note": task.note,
+        "worker": task.lease.as_ref().map(|lease| &lease.worker),
+        "lease_until": task.lease.as_ref().map(|lease| lease.until.to_string()),
         "resumable": matches!(task.state, TaskState::Pending | TaskState::Paused | TaskState::Running),
     })
 }

@@ -1,11 +1,52 @@
 //! Histories of adjustment factors: only their ratios mean anything, because every source has its own base.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::builder::Decimal128Builder;
+use arrow_array::{ArrayRef, RecordBatch};
 
 use super::{Cause, Comparing, value::Number};
+use crate::check::Columns;
+use crate::model::{Dataset, Day, Error, Result, decimal};
+
+/// The column of `adj_factor`, and of which it is made of `ex_factor`.
+const FACTOR: &str = "adj_factor";
+const BACK_FACTOR: &str = "back_factor";
+
+/// A history of factors day by day, in the rows of `days`, from one that has rows for ex-dates only: each day has the
+/// factor of the last ex-date up to it, and 1 before the first.
+pub fn day_by_day(dataset: &Dataset, days: &RecordBatch, ex_dates: &RecordBatch) -> Result<RecordBatch> {
+    let missing = || Error::bug("a history of factors lacks a column");
+    let columns = Columns::new(ex_dates);
+    let codes = columns.get("ts_code").ok_or_else(missing)?;
+    let (dates, factors) = (columns.get("ex_date").ok_or_else(missing)?, columns.get(BACK_FACTOR).ok_or_else(missing)?);
+    let mut history: BTreeMap<&str, BTreeMap<Day, f64>> = BTreeMap::new();
+    for row in 0..ex_dates.num_rows() {
+        if let (Some(code), Some(day), Some(factor)) = (codes.text(row), dates.day(row), factors.number(row)) {
+            history.entry(code).or_default().insert(day, factor);
+        }
+    }
+    let columns = Columns::new(days);
+    let (codes, dates) = (columns.get("ts_code").ok_or_else(missing)?, columns.get("trade_date").ok_or_else(missing)?);
+    let index = dataset.column_index(FACTOR).ok_or_else(missing)?;
+    let scale = dataset.columns[index].scale;
+    let mut filled =
+        Decimal128Builder::with_capacity(days.num_rows()).with_data_type(dataset.columns[index].data_type());
+    for row in 0..days.num_rows() {
+        let last = codes.text(row).zip(dates.day(row)).and_then(|(code, day)| {
+            history.get(code).and_then(|known| known.range(..=day).next_back()).map(|(_, factor)| *factor)
+        });
+        filled.append_value(decimal::from_f64(last.unwrap_or(1.0), scale));
+    }
+    let mut arrays: Vec<ArrayRef> = days.columns().to_vec();
+    arrays[index] = Arc::new(filled.finish());
+    RecordBatch::try_new(dataset.schema(), arrays)
+        .map_err(|error| Error::bug("writing factors day by day failed").caused_by(error))
+}
 
 /// Compares each factor with the last one of its security, on both sides.
-pub fn compare(comparing: &mut Comparing) {
+pub(super) fn compare(comparing: &mut Comparing) {
     let both = comparing.both;
     let (left, right) = comparing.cells;
     let pair = |index: usize| Number::of(&left, both[index].left).zip(Number::of(&right, both[index].right));

@@ -1,7 +1,7 @@
 //! Two sides of the same rows, compared row by row, pure: what is equal, what is rounding, what differs and why.
 
 mod cause;
-mod factors;
+pub mod factors;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -225,8 +225,7 @@ impl Comparing<'_> {
                         self.differs(both, left.text(), right.text());
                         self.report.largest = self.report.largest.max((pair.left - pair.right).abs());
                     }
-                    let last = 10f64.powi(left.last_digit().unwrap_or(0).max(right.last_digit().unwrap_or(0)).min(-2));
-                    pairs.push(Pair { noise: noise.max(last / 2.0), ..pair });
+                    pairs.push(Pair { noise: noise.max(self.uncertain(left, right)), ..pair });
                 }
             }
         }
@@ -257,6 +256,12 @@ impl Comparing<'_> {
         if self.report.examples.len() < self.examples_max {
             self.report.examples.push(Example { key: both.key.clone(), left, right });
         }
+    }
+
+    /// How far a value may lie from the truth by what it shows: half a cent, or a lot where volumes are whole lots.
+    fn uncertain(&self, left: &Number, right: &Number) -> f64 {
+        let coarsest = left.last_digit().max(right.last_digit()).unwrap_or(0);
+        if self.unit == "share" && coarsest >= 2 { 100.0 } else { 10f64.powi(coarsest.min(-2)) / 2.0 }
     }
 
     /// Roundings that show in the values themselves: one side counts whole lots, or keeps its figures in 32 bits.

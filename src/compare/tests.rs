@@ -83,7 +83,7 @@ fn each_way_in_which_sides_differ_is_counted_and_named() {
         ("shares as lots", "vol", "x", |_, [c, v, f]| [c, v * 100.0, f], [0, 0, 40], Some("unit")),
         ("whole lots", "vol", "x", |_, [c, v, f]| [c, (v / 100.0).floor() * 100.0, f], [1, 39, 0], None),
         ("rounded to lots, declared", "vol", "akshare", |_, [c, v, f]| [c, v + 50.0, f], [0, 40, 0], None),
-        ("more than declared", "vol", "akshare", |_, [c, v, f]| [c, v + 51.0, f], [0, 0, 40], Some("subtraction")),
+        ("more than declared", "vol", "akshare", |_, [c, v, f]| [c, v + 5_000.0, f], [0, 0, 40], Some("subtraction")),
         ("opposed", "close", "x", |_, [c, v, f]| [-c, v, f], [0, 0, 40], Some("sign")),
         (
             "adjusted by factors",
@@ -147,4 +147,51 @@ fn rows_and_values_that_one_side_lacks_are_counted_on_the_other() {
     let vol = report.columns.iter().find(|column| column.name == "vol").unwrap();
     assert_eq!((vol.compared, vol.null_left, vol.null_right, vol.different), (1, 1, 0, 0));
     assert!(!report.agrees());
+}
+
+#[test]
+fn factors_of_ex_dates_hold_until_the_next_one() {
+    use arrow_schema::{DataType, Field, Schema};
+    let factors = |rows: &[(i32, i128)]| {
+        let mut values = Decimal128Builder::new().with_precision_and_scale(38, 6).unwrap();
+        let (mut codes, mut days) = (StringBuilder::new(), Date32Builder::new());
+        for (day, factor) in rows {
+            codes.append_value("600000.SH");
+            days.append_value(*day);
+            values.append_value(*factor);
+        }
+        let field = |name: &str, kind| Field::new(name, kind, true);
+        let schema = Schema::new(vec![
+            field("ts_code", DataType::Utf8),
+            field("ex_date", DataType::Date32),
+            field("back_factor", DataType::Decimal128(38, 6)),
+        ]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(codes.finish()), Arc::new(days.finish()), Arc::new(values.finish())];
+        RecordBatch::try_new(Arc::new(schema), columns).unwrap()
+    };
+    // The other side: 1 for ten days, then 1.5, then 3, on a base of its own.
+    let rows: Vec<[f64; 3]> = (0..30)
+        .map(|day| {
+            [
+                1.0,
+                1.0,
+                7.0 * if day < 10 {
+                    1.0
+                } else if day < 20 {
+                    1.5
+                } else {
+                    3.0
+                },
+            ]
+        })
+        .collect();
+    let days = batch(&rows);
+    let wanted = Wanted { examples_max: 2, columns: vec!["adj_factor".to_owned()] };
+    for (second, expected) in [(20, [30, 0]), (21, [29, 1])] {
+        let ex_dates = factors(&[(second, 3_000_000), (10, 1_500_000)]);
+        let filled = factors::day_by_day(&bars(), &days, &ex_dates).unwrap();
+        let (left, right) = (Side { name: "tushare", batch: &days }, Side { name: "baostock", batch: &filled });
+        let report = compare(&bars(), left, right, &wanted);
+        assert_eq!([report.columns[0].equal, report.columns[0].different], expected, "{report:?}");
+    }
 }

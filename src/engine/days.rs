@@ -9,7 +9,7 @@ use super::{Engine, knowledge};
 use crate::model::{
     Area, Change, Commit, Dataset, Day, Error, Event, EventType, Instant, Result, Securities, Span, task::Request,
 };
-use crate::plan::{DayState, DayStatus, LastSync, day_statuses, last_syncs};
+use crate::plan::{DayState, DayStatus, LastSync, check_days, day_statuses, last_syncs};
 
 /// A range of days of one dataset, day by day.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +102,7 @@ impl Engine {
     /// strategy `range` that asked for it.
     pub async fn days(&self, dataset: &str, span: Span) -> Result<DayReport> {
         let dataset = self.catalog.get(dataset)?.clone();
+        check_days(&dataset)?;
         let mut days = self.standing(&dataset, span).await?;
         let took = self.days_took(&dataset.name).await?;
         for status in &mut days {

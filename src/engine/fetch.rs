@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, new_null_array};
 
 use super::breaker::Heard;
 use super::gate::{Gate, Limits};
+use super::places::{self, Sharing};
 use super::progress::Watcher;
 use super::retry::{Decision, RetryPolicy, Tried, decide};
 use super::stop::Stop;
@@ -40,6 +41,8 @@ pub struct Asker {
     pub strategy: Strategy,
     pub knowledge: Arc<Knowledge>,
     pub gate: Arc<Gate>,
+    /// The places of calls that other processes count, too.
+    pub sharing: Option<Sharing>,
     pub policy: RetryPolicy,
     pub pages_max: u32,
     pub clock: Clock,
@@ -50,8 +53,6 @@ pub struct Asker {
     /// A better source exists, and is asked for the same rows after so many hours.
     pub better_after_hours: Option<i32>,
     pub wrong: WrongUnits,
-    /// Columns that are not proven equal are wanted too: the rows are compared, not stored.
-    pub unproven: bool,
     /// The cut of this source for each cut of the source that made the plan.
     pub cuts: Vec<Option<usize>>,
     /// Calls that no commit has recorded yet.
@@ -152,13 +153,7 @@ impl Asker {
             let mut offset = 0;
             loop {
                 pages_left = pages_left.checked_sub(1).ok_or_else(|| self.too_long(slice))?;
-                let call = Call {
-                    dataset: self.dataset.clone(),
-                    slice: slice.clone(),
-                    facet,
-                    offset,
-                    unproven: self.unproven,
-                };
+                let call = Call { dataset: self.dataset.clone(), slice: slice.clone(), facet, offset };
                 let page = self.ask(&call, totals).await?;
                 let rows = (page.batch.num_rows() + page.unreadable.len()) as u64;
                 offset += rows;
@@ -214,15 +209,15 @@ impl Asker {
 
     async fn ask_once(&self, call: &Call, totals: &mut Totals) -> Result<Page> {
         let permit = tokio::select! {
-            permit = self.gate.pass(self.clock.now()) => permit?,
+            permit = places::pass(&self.gate, self.sharing.as_ref(), self.clock.now()) => permit?,
             () = self.stop.wait() => return Err(interrupted()),
         };
         totals.quota_wait_ms += permit.waited.as_millis() as u64;
         totals.calls += 1;
-        self.calls_unrecorded.fetch_add(1, Ordering::Relaxed);
+        self.calls_unrecorded.fetch_add(u64::from(!permit.counted), Ordering::Relaxed);
         let asked = Moment::now();
         let page = tokio::select! {
-            page = self.source.fetch(call) => page,
+            page = self.call(call) => page,
             () = self.stop.wait() => return Err(interrupted()),
         };
         drop(permit);
@@ -236,6 +231,13 @@ impl Asker {
             Err(_) => totals.network_ms += asked.elapsed().as_millis() as u64,
         }
         page
+    }
+
+    async fn call(&self, call: &Call) -> Result<Page> {
+        match &self.sharing {
+            Some(sharing) => sharing.in_time(self.source.fetch(call)).await,
+            None => self.source.fetch(call).await,
+        }
     }
 
     fn count_error(&self, error: &Error, tried: &mut Tried, totals: &mut Totals) {
@@ -261,6 +263,7 @@ impl Asker {
         let batch = arrow_select::concat::concat_batches(&self.dataset.schema(), &pages.batches)
             .map_err(|error| Error::bug(format!("{slice}: joining pages failed")).caused_by(error))
             .map_err(Unready::Failed)?;
+        let batch = without(&self.dataset, batch, &self.offer.lacks).map_err(Unready::Failed)?;
         let (rows, rounding) = (batch.num_rows() as u64, Rounding::of(&self.dataset, self.source.name()));
         let Checked { batch, duplicates, quarantined, warnings } =
             check::check_rounded(&self.dataset, &slice.area, rounding, batch);
@@ -291,6 +294,19 @@ impl Asker {
             quarantined: pages.unreadable.into_iter().chain(quarantined).collect(),
         })
     }
+}
+
+/// The batch with nothing in the columns that a source lacks: sources read what is not proven equal too.
+fn without(dataset: &Dataset, batch: RecordBatch, lacks: &[String]) -> Result<RecordBatch> {
+    let positions = dataset.positions(lacks);
+    if positions.is_empty() {
+        return Ok(batch);
+    }
+    let (schema, mut columns, rows) = batch.into_parts();
+    for position in positions.into_iter().filter(|position| schema.field(*position).is_nullable()) {
+        columns[position] = new_null_array(schema.field(position).data_type(), rows);
+    }
+    RecordBatch::try_new(schema, columns).map_err(|error| Error::bug("emptying columns failed").caused_by(error))
 }
 
 /// Why the rows of a slice are not written.

@@ -11,7 +11,7 @@ use arrow_array::{
 use futures::TryStreamExt;
 
 use crate::model::{
-    Dataset, Day, Filter, Instant, Query, Result, Security, SecurityList, Span, Strategy, TradingCalendar,
+    Dataset, Day, Failure, Filter, Instant, Query, Result, Security, SecurityList, Span, Strategy, TradingCalendar,
 };
 use crate::plan::{Knowledge, Reports, Schedule, Wanted, open_periods};
 use crate::store::{Scan, Store};
@@ -28,25 +28,43 @@ pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
     Ok(Knowledge { calendar, securities, suspended, ..Knowledge::default() })
 }
 
-/// As `read`, with what the strategy of a request has to know besides.
-pub async fn read_for(store: &dyn Store, dataset: &Dataset, wanted: &Wanted, now: Instant) -> Result<Knowledge> {
+/// As `read`, with what the strategy of a request has to know besides when `source` is asked.
+pub async fn read_for(
+    store: &dyn Store,
+    dataset: &Dataset,
+    wanted: &Wanted,
+    source: &str,
+    now: Instant,
+) -> Result<Knowledge> {
     let mut knowledge = read(store).await?;
     match wanted.kept.strategy {
-        Strategy::Statements => knowledge.reports = read_reports(store, dataset, &knowledge.calendar, now).await?,
-        Strategy::Incremental => knowledge.failures = store.failures(Some(&dataset.name), false).await?,
+        Strategy::Statements => {
+            knowledge.failures = read_failures(store, dataset, source, now).await?;
+            knowledge.reports = read_reports(store, dataset, &knowledge.calendar, now).await?;
+        }
+        Strategy::Incremental => knowledge.failures = read_failures(store, dataset, source, now).await?,
         _ => {}
     }
     Ok(knowledge)
 }
 
-/// Disclosures and stored rows of the periods whose reports may still come, and what failed.
+/// Unresolved failures. What another source failed at need not wait: this one may be tried at once.
+async fn read_failures(store: &dyn Store, dataset: &Dataset, source: &str, now: Instant) -> Result<Vec<Failure>> {
+    let mut failures = store.failures(Some(&dataset.name), false).await?;
+    for failure in failures.iter_mut().filter(|failure| failure.source != source) {
+        failure.next_attempt_at = failure.next_attempt_at.min(now);
+    }
+    Ok(failures)
+}
+
+/// Disclosures and stored rows of the periods whose reports may still come.
 async fn read_reports(
     store: &dyn Store,
     dataset: &Dataset,
     calendar: &TradingCalendar,
     now: Instant,
 ) -> Result<Reports> {
-    let mut reports = Reports { failures: store.failures(Some(&dataset.name), false).await?, ..Reports::default() };
+    let mut reports = Reports::default();
     let periods = open_periods(dataset, &Schedule::new(dataset, calendar), now);
     let values = || periods.iter().map(|period| period.to_string()).collect();
     let columns = ["ts_code", "end_date", "pre_date", "actual_date"];

@@ -12,12 +12,16 @@ pub mod days;
 pub mod fetch;
 pub mod gate;
 pub mod knowledge;
+pub mod lease;
+pub mod migrate;
+pub mod places;
 pub mod poll;
 pub mod progress;
 pub mod reading;
 pub mod retry;
 pub mod rounds;
 pub mod run;
+pub mod shared;
 pub mod standing;
 pub mod stop;
 pub mod strategy;
@@ -76,6 +80,10 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// How long a running task belongs to a process that gives no sign of life, where several share the store.
+    pub lease_seconds: u32,
+    /// How long a call may take where several processes share the quota.
+    pub call_seconds_max: u32,
     /// Parameters of strategies that neither a request nor the catalogue names.
     pub strategies: crate::plan::Defaults,
 }
@@ -103,6 +111,8 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            lease_seconds: 30,
+            call_seconds_max: 120,
             strategies: Default::default(),
         }
     }
@@ -120,6 +130,10 @@ pub struct Engine {
     pub gates: Arc<gate::Gates>,
     /// What this process has met at each source.
     pub breakers: Arc<breaker::Breakers>,
+    /// Places of calls, where several processes share the store.
+    pub places: Arc<places::Places>,
+    /// The name under which this engine holds tasks.
+    pub worker: Arc<str>,
 }
 
 impl Engine {
@@ -131,7 +145,10 @@ impl Engine {
         clock: Clock,
     ) -> Engine {
         sources.sort_by_key(|source| source.rank());
-        Engine { store, catalog, sources, options, clock, gates: Arc::default(), breakers: Arc::default() }
+        let places = Arc::new(places::Places::new(store.clone(), clock.clone(), options.call_seconds_max));
+        let (gates, breakers) = (Arc::default(), Arc::default());
+        let worker = lease::worker_name().into();
+        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers }
     }
 
     /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with

@@ -13,6 +13,8 @@ pub enum Phase {
     Waiting,
     Planning,
     Fetching,
+    /// Another process runs the task.
+    Elsewhere,
     Finished,
 }
 

@@ -7,7 +7,6 @@ use arrow_array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 
 use super::Engine;
-use super::fetch::Asker;
 use super::progress::Watcher;
 use super::rounds::Rounds;
 use super::stop::Stop;
@@ -36,7 +35,7 @@ impl Engine {
         }
         let (watcher, _) = Watcher::new(&dataset.name, 0);
         let asker = self.asker(&dataset.name, &planned, candidate, false, stop, &watcher).await?;
-        let asker = Arc::new(Asker { unproven: true, ..asker });
+        let asker = Arc::new(asker);
         let read = |slice: Slice| {
             let asker = asker.clone();
             async move {
@@ -47,6 +46,7 @@ impl Engine {
         let most = asker.offer.concurrency.map_or(usize::MAX, |most| most.max(1) as usize);
         let reading = futures::stream::iter(planned.plan.slices).map(read).buffered(self.options.concurrency.min(most));
         let batches: Result<Vec<Vec<RecordBatch>>> = reading.try_collect().await;
+        self.places.settle().await?;
         let calls = asker.calls_unrecorded.swap(0, Ordering::Relaxed);
         if calls > 0 {
             let (source, api) = (source.to_string(), asker.offer.api.clone());

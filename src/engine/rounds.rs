@@ -251,7 +251,7 @@ impl Engine {
         let wanted = self.wanted(dataset, request)?;
         let wanted = Wanted { force: wanted.force && !rounds.began, ..wanted };
         let now = self.clock.now();
-        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, now).await?);
+        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, source.name(), now).await?);
         let coverage = self.coverage_for(dataset, &candidate.0, rounds).await?;
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };

@@ -12,6 +12,7 @@ use super::Engine;
 use super::breaker::Door;
 use super::fetch::{Asker, Ended, Random, WrongUnits};
 use super::gate::Limits;
+use super::lease::Kept;
 use super::progress::{Phase, Watcher};
 use super::retry::RetryPolicy;
 use super::rounds::{self, Rounds};
@@ -19,7 +20,7 @@ use super::stop::Stop;
 use super::write::{RoundEnd, WorkEnd, Writer, is_stop};
 use crate::model::{
     Area, Change, Clock, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Instant, Outcome, Result, Slice, Task,
-    TaskId, TaskState, Totals, task::Request,
+    TaskId, TaskState, Totals, task::NOTE_STOPPED, task::Request,
 };
 use crate::plan::{self, Knowledge, Plan};
 use crate::source::{Offer, Source};
@@ -131,12 +132,19 @@ impl Engine {
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
     /// asked for or the quota of the day is used up.
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
-        let taken = self.commit(None, vec![Change::TakeTask { task: id, lease: None }]).await?;
-        let fence = *taken.tasks.first().ok_or_else(|| Error::bug("taking a task gave no fence"))?;
+        let (fence, lease) = self.take(id).await?;
         let mut task = self.task(id).await?;
         let mut rounds = Rounds::new(task.created_at, task.request.force);
-        let end = self.run_rounds(&mut task, fence, &mut rounds, stop, watcher).await;
-        self.finish(task, fence, end, rounds, watcher).await
+        let work = self.run_rounds(&mut task, fence, &mut rounds, stop, watcher);
+        let kept = self.while_leased(fence, lease, work).await;
+        // What nobody tells the store of its calls is counted against the quota for longer than it need be.
+        if let Err(error) = self.places.settle().await {
+            tracing::warn!(%error, "the answers of calls were not recorded");
+        }
+        match kept {
+            Kept::Worked(end) => self.finish(task, fence, end, rounds, watcher).await,
+            Kept::Lost(error) => self.lost(fence, error, watcher).await,
+        }
     }
 
     /// One round: works through the plan with its source and its partners.
@@ -165,7 +173,9 @@ impl Engine {
         let mut askers = Vec::new();
         for candidate in std::iter::once((planned.source.clone(), planned.offer.clone())).chain(partners) {
             let others = turn.others || !askers.is_empty();
-            askers.push(Arc::new(self.asker(&task.dataset, &planned, candidate, others, stop, watcher).await?));
+            let mut asker = self.asker(&task.dataset, &planned, candidate, others, stop, watcher).await?;
+            asker.sharing = self.sharing(Some(fence), asker.source.name(), &asker.offer.api);
+            askers.push(Arc::new(asker));
         }
         // What is replaced in one step is not handed over half way.
         let until = turn.until.filter(|_| !planned.plan.at_once);
@@ -246,12 +256,12 @@ impl Engine {
         let better = |other: &Arc<dyn Source>| other.rank() < source.rank() && other.offer(&dataset).is_some();
         let hours = self.options.better_after_hours.unwrap_or(dataset.publish.refresh_hours);
         Ok(Asker {
+            sharing: self.sharing(None, source.name(), &offer.api),
             better_after_hours: self.sources.iter().any(better).then_some(hours),
             throttle_wait_max: others.then_some(Duration::from_millis(self.options.failover_wait_ms)),
             wrong: WrongUnits::new(self.options.wrong_share, self.options.wrong_rows_min),
             cuts: (0..planned.offer.cuts.len()).map(|cut| rounds::same_cut(&planned.offer, cut, &offer)).collect(),
             dismissed: Default::default(),
-            unproven: false,
             source,
             offer,
             dataset,
@@ -330,7 +340,7 @@ fn conclude(task: &mut Task, end: Result<WorkEnd>) -> Result<Option<Error>> {
             (TaskState::Paused, Some(error.to_string()), Some(error))
         }
         Ok(WorkEnd::SetAside(error)) => (TaskState::Failed, Some(error.to_string()), Some(error)),
-        Ok(WorkEnd::Aborted(error)) if is_stop(&error) => (TaskState::Paused, Some("stopped".to_string()), None),
+        Ok(WorkEnd::Aborted(error)) if is_stop(&error) => (TaskState::Paused, Some(NOTE_STOPPED.to_string()), None),
         // The store or the program is at fault, not the request: the task can be taken up again.
         Ok(WorkEnd::Aborted(error)) => (TaskState::Paused, Some(error.to_string()), Some(error)),
         Err(error) => (TaskState::Failed, Some(error.to_string()), Some(error)),

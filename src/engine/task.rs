@@ -1,7 +1,9 @@
 //! Asking for tasks: submit, pause, cancel. Asking twice is asking once.
 
 use super::Engine;
-use crate::model::{Change, Commit, Error, Failure, Result, Task, TaskId, TaskState, task::Request};
+use crate::model::{
+    Change, Commit, Error, ErrorKind, Failure, Result, Task, TaskId, TaskState, task::NOTE_BY_HAND, task::Request,
+};
 
 impl Engine {
     /// Creates the task, or hands back the open one that asks for the same. An open task that asks for something else
@@ -10,17 +12,19 @@ impl Engine {
         let dataset = self.catalog.get(dataset)?;
         self.kept(dataset, &request)?;
         if let Some(open) = self.open_task(&dataset.name).await? {
-            if open.request == request {
-                return Ok(open);
-            }
-            let message = format!("dataset {} already has open task {} ({})", dataset.name, open.id, open.state.name());
-            let hint = format!("finish it with `tidegate resume {0}` or end it with `tidegate cancel {0}`", open.id);
-            return Err(Error::conflict(message).hint(hint));
+            return joined(open, &request);
         }
         let now = self.clock.now();
-        let task = Task::new(&dataset.name, request, now);
+        let task = Task::new(&dataset.name, request.clone(), now);
         let commit = Commit { at: now, fence: None, changes: vec![Change::Task(task)] };
-        let receipt = self.store.commit(commit).await?;
+        let receipt = match self.store.commit(commit).await {
+            Ok(receipt) => receipt,
+            // Another process was quicker.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return self.open_task(&dataset.name).await?.map_or(Err(error), |open| joined(open, &request));
+            }
+            Err(error) => return Err(error),
+        };
         let id = receipt.tasks.first().ok_or_else(|| Error::bug("creating a task gave no number"))?.task;
         self.task(id).await
     }
@@ -33,7 +37,7 @@ impl Engine {
 
     /// Pauses a pending or running task; its worker's next commit is refused and it stops.
     pub async fn pause(&self, id: TaskId) -> Result<Task> {
-        self.end_by_hand(id, TaskState::Paused, "paused by hand").await
+        self.end_by_hand(id, TaskState::Paused, NOTE_BY_HAND).await
     }
 
     /// Ends an open task for good. What it committed stays.
@@ -64,4 +68,14 @@ impl Engine {
         let changes = vec![Change::ResolveFailure { id, resolution }];
         self.store.commit(Commit { at: self.clock.now(), fence: None, changes }).await.map(|_| ())
     }
+}
+
+/// The open task, if it asks for the same.
+fn joined(open: Task, request: &Request) -> Result<Task> {
+    if open.request == *request {
+        return Ok(open);
+    }
+    let message = format!("dataset {} already has open task {} ({})", open.dataset, open.id, open.state.name());
+    let hint = format!("finish it with `tidegate resume {0}` or end it with `tidegate cancel {0}`", open.id);
+    Err(Error::conflict(message).hint(hint))
 }

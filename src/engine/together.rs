@@ -71,6 +71,13 @@ impl Engine {
         let wanted = self.with_prerequisites(wanted).await?;
         let (first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
         let mut synced = Vec::new();
+        if self.store.shares_tasks() {
+            for one in first {
+                synced.extend(self.sync_shared(vec![one], stop, watch).await);
+            }
+            synced.extend(self.sync_shared(rest, stop, watch).await);
+            return Ok(synced);
+        }
         for (dataset, request) in first {
             synced.push(self.sync_one(dataset, request, stop, watch).await);
         }
@@ -112,7 +119,7 @@ impl Engine {
     }
 
     /// The days of a range run, written down; nothing for other strategies.
-    async fn days_of_run(
+    pub(super) async fn days_of_run(
         &self,
         dataset: &str,
         request: &Request,

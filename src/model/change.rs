@@ -8,6 +8,7 @@ use super::area::Area;
 use super::claim::Evidence;
 use super::clock::Instant;
 use super::conflict::Take;
+use super::copy::Piece;
 use super::dataset::Dataset;
 use super::event::EventType;
 use super::health::Health;
@@ -87,6 +88,15 @@ pub enum Change {
     /// What happened to the calls of a source within an hour: added to what is recorded of that hour. Hours older than
     /// `HEALTH_HOURS` before it are forgotten.
     SourceHealth(Health),
+    /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
+    /// removed. Until the copy ends, nobody else opens the store.
+    CopyBegins {
+        from: String,
+    },
+    /// A part of the other store, as it stands there: no new fact, no event, no number of its own.
+    Copied(Piece),
+    /// The copy is complete and was found equal; the store is one like any other.
+    CopyEnds,
     /// A fact without rows of its own.
     Event {
         kind: EventType,

@@ -101,6 +101,11 @@ impl Clock {
         }))
     }
 
+    /// Whatever `now` says; tests drive it.
+    pub fn from_fn(now: impl Fn() -> Instant + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(now))
+    }
+
     pub fn now(&self) -> Instant {
         (self.0)()
     }

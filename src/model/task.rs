@@ -91,6 +91,11 @@ pub struct Request {
     pub how: How,
 }
 
+/// The note of a task that a person paused.
+pub const NOTE_BY_HAND: &str = "paused by hand";
+/// The note of a task whose process was asked to stop.
+pub const NOTE_STOPPED: &str = "stopped";
+
 /// One request to sync a dataset, its state and its progress.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
@@ -129,6 +134,11 @@ impl Task {
             note: None,
             lease: None,
         }
+    }
+
+    /// Whether its process was asked to stop in the middle: whoever wants the task done goes on with it.
+    pub fn was_stopped(&self) -> bool {
+        self.state == TaskState::Paused && self.note.as_ref().is_some_and(|note| note.starts_with(NOTE_STOPPED))
     }
 
     /// Moves to `next`, or says why that cannot be.

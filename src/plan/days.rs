@@ -4,6 +4,7 @@ use super::Knowledge;
 use super::expect;
 use super::schedule::Schedule;
 use super::timeline::Timeline;
+use crate::model::dataset::Points;
 use crate::model::{Coverage, Dataset, Day, Evidence, Failure, Instant, Securities, Span};
 
 /// How a day stands.
@@ -68,7 +69,8 @@ pub fn day_statuses(
     let timeline = Timeline::new(dataset, knowledge, Some(span.from), Some(span.to), now);
     let failed = |day: Day| {
         let matters = |failure: &&Failure| failure.resolved_at.is_none() && failure.area.span.contains(day);
-        failures.iter().find(matters)
+        // One security's failure is a part of the day only.
+        failures.iter().filter(matters).min_by_key(|failure| failure.area.securities != Securities::All)
     };
     let status = |day: Day| {
         let plain = |state, why: &str| DayStatus {
@@ -81,15 +83,30 @@ pub fn day_statuses(
             millis: None,
         };
         if !schedule.is_timeless() && points.binary_search(&day).is_err() {
-            return plain(DayState::Skipped, "not a trading day");
+            return plain(DayState::Skipped, no_point(dataset.expect.points));
         }
         if let Some(failure) = failed(day) {
-            let status = plain(DayState::Failed, &failure.message);
+            let whole = failure.area.securities == Securities::All;
+            let state = if whole { DayState::Failed } else { DayState::Partial };
+            let status = match whole {
+                true => plain(state, &failure.message),
+                false => plain(state, &format!("{}: {}", failure.area.securities, failure.message)),
+            };
             return DayStatus { source: Some(failure.source.clone()), at: Some(failure.last_at), ..status };
         }
         answered(coverage, &timeline, day, expect::members_on(dataset, knowledge, day), &plain)
     };
     span.from.to(span.to).map(status).collect()
+}
+
+/// Why there is nothing to ask for on a day between two points.
+fn no_point(points: Points) -> &'static str {
+    match points {
+        Points::Trading | Points::Calendar => "not a trading day",
+        Points::WeekEnd => "not the last trading day of a week",
+        Points::MonthEnd => "not the last trading day of a month",
+        Points::QuarterEnd => "not the end of a report period",
+    }
 }
 
 /// The status of a point without a failure.

@@ -23,7 +23,7 @@ pub use judge::judge;
 pub use realtime::{SESSIONS, is_trading, next_poll};
 pub use schedule::Schedule;
 pub use statements::{Reports, open_periods, target_period};
-pub use strategy::{Defaults, Group, Kept, partition_of};
+pub use strategy::{Defaults, Group, Kept, check_days, partition_of};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{
@@ -42,7 +42,7 @@ pub struct Knowledge {
     pub securities: SecurityList,
     /// Whole-day suspensions from `suspend_d`, where that table is claimed.
     pub suspended: HashMap<Day, HashSet<Arc<str>>>,
-    /// Unresolved failures of the dataset; read for strategy `incremental` only.
+    /// Unresolved failures of the dataset; read for strategies `incremental` and `statements` only.
     pub failures: Vec<Failure>,
     /// What strategy `statements` goes by; read for that strategy only.
     pub reports: Reports,
@@ -114,7 +114,8 @@ impl Plan {
 /// What the strategy asks for of what is wanted, due and not claimed, in the fewest calls that it allows.
 pub fn plan(input: &Input) -> Plan {
     let mut plan = match input.wanted.kept.strategy {
-        Strategy::Statements => statements::plan(input),
+        // By force everything is asked again, whatever there is a reason for.
+        Strategy::Statements if !input.wanted.force => statements::plan(input),
         Strategy::Incremental if input.wanted.from.is_none() => incremental(input),
         Strategy::FullReplace => full_replace(input),
         _ => open_cells(input),

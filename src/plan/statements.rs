@@ -19,8 +19,6 @@ pub struct Reports {
     pub disclosed: HashMap<Day, HashMap<Arc<str>, Day>>,
     /// Period -> securities of which a row is stored.
     pub stored: HashMap<Day, HashSet<Arc<str>>>,
-    /// Unresolved failures of the dataset.
-    pub failures: Vec<Failure>,
 }
 
 /// The report period that companies are, or were last, due to publish on `today`: the annual report until its deadline
@@ -97,8 +95,8 @@ fn failed<'a>(input: &Input<'a>) -> Failed<'a> {
         Securities::Some(codes) => codes.iter().all(|code| securities.contains(code)),
     };
     let (mut retried, mut waiting, mut by_hand) = (Vec::new(), 0, 0);
-    for failure in input.knowledge.reports.failures.iter().filter(meant) {
-        if failure.may_retry(input.now) || input.wanted.force {
+    for failure in input.knowledge.failures.iter().filter(meant) {
+        if failure.may_retry(input.now) {
             retried.push(failure);
         } else if failure.attempts < failure.attempts_max {
             waiting += 1;
@@ -115,7 +113,7 @@ fn due(input: &Input, periods: &[Day], members: &[Member]) -> Vec<Due> {
     let target = target_period(input.now.day());
     // What failed is tried again as it was asked, or waits.
     let mut failed: HashMap<&Arc<str>, Vec<Span>> = HashMap::new();
-    for failure in &input.knowledge.reports.failures {
+    for failure in &input.knowledge.failures {
         if let Some(code) = failure.area.securities.single() {
             failed.entry(code).or_default().push(failure.area.span);
         }
@@ -146,7 +144,7 @@ fn reason(input: &Input, code: &Arc<str>, period: Day, target: Day) -> Option<Wh
         }
         // An answer from after that day has seen the report, if there was one.
         let seen = last.is_some_and(|claim| claim.at >= Instant::at(day.next(), 0) || claim.holds_at(now));
-        if !seen || input.wanted.force {
+        if !seen {
             return Some(Why::Disclosed);
         }
     }
@@ -160,7 +158,7 @@ fn reason(input: &Input, code: &Arc<str>, period: Day, target: Day) -> Option<Wh
     }
     let patience = i64::from(input.wanted.kept.missing_days) * 86_400;
     let long_ago = last.is_none_or(|claim| claim.at.plus_seconds(patience) <= now);
-    (long_ago || input.wanted.force).then_some(Why::Missing)
+    long_ago.then_some(Why::Missing)
 }
 
 fn last_answer<'a>(coverage: &'a Coverage, code: &str, period: Day) -> Option<&'a Claim> {

@@ -78,7 +78,7 @@ impl Kept {
     pub fn check(&self, dataset: &Dataset, days: (Option<Day>, Option<Day>)) -> Result<()> {
         let by_report = dataset.shape == crate::model::dataset::Shape::Period;
         match self.strategy {
-            Strategy::Range => self.check_range(days),
+            Strategy::Range => check_days(dataset).and_then(|()| self.check_range(days)),
             Strategy::Statements if !by_report => {
                 let message = format!("{} has no report periods, so strategy statements does not fit it", dataset.name);
                 Err(Error::invalid(message).hint("see `tidegate datasets --strategies`"))
@@ -98,6 +98,15 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// Refuses a table that has no days to tell apart.
+pub fn check_days(dataset: &Dataset) -> Result<()> {
+    if dataset.shape == crate::model::dataset::Shape::Whole || dataset.time.is_none() {
+        let message = format!("{} has no days: it is one state of the whole table", dataset.name);
+        return Err(Error::invalid(message).hint("`tidegate status` says how fresh it is"));
+    }
+    Ok(())
 }
 
 /// Slices that belong together, by their positions in the plan.
@@ -130,9 +139,9 @@ pub fn allows(strategy: Strategy, way: Way, cuts: &[Cut]) -> bool {
         | Strategy::Statements
         | Strategy::FullReplace
         | Strategy::Merge
-        | Strategy::Realtime
-        | Strategy::Watermark
-        | Strategy::Hash => true,
+        | Strategy::Realtime => true,
+        // Tables of databases and files are compared, not planned from a calendar.
+        Strategy::Watermark | Strategy::Hash => false,
     }
 }
 
@@ -148,6 +157,8 @@ pub fn no_way(strategy: Strategy, offer: &Offer) -> String {
         Strategy::BySecurity => "security by security",
         Strategy::ByDay => "day by day",
         Strategy::ByPeriod => "period by period",
+        Strategy::Watermark => "for what is newer than a watermark",
+        Strategy::Hash => "for hashes of ranges",
         _ => "in that way",
     };
     let offered: Vec<&str> = offer.cuts.iter().map(Cut::name).collect();

@@ -64,6 +64,10 @@ impl Reader {
         Reader { view, ..self.clone() }
     }
 
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
     /// The dataset with the columns that this view adds.
     pub fn dataset(&self, dataset: &Arc<Dataset>) -> Arc<Dataset> {
         if self.view.adjust.is_none() || !self.view.told {
@@ -72,6 +76,14 @@ impl Reader {
         let mut told = (**dataset).clone();
         told.columns.extend(added_columns());
         Arc::new(told)
+    }
+
+    /// The view with forward adjusted prices anchored to the newest day there is, whatever days are asked for; an anchor
+    /// that is named stays.
+    pub fn anchored_to_the_newest(&self, view: View) -> View {
+        let newest = view.as_of.map_or_else(|| self.clock.now(), |as_of| as_of.min(self.clock.now())).day();
+        let forward = view.adjust == Some(Adjust::Forward);
+        View { anchor: view.anchor.or(forward.then_some(newest)), ..view }
     }
 
     /// The day whose factor leaves prices as they are, where prices are forward adjusted: the one asked for, or the last

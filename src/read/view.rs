@@ -57,6 +57,23 @@ impl View {
         Ok(view)
     }
 
+    /// The view with what follows an `@` in the name of a user: `anonymous@2024-06-28`. A name whose `@` is not followed by
+    /// a digit is an address, and says nothing. `Invalid` when a digit begins no instant and no day.
+    pub fn of_user(user: &str) -> Result<View> {
+        let mut view = View::default();
+        if let Some((_, then)) = user.rsplit_once('@')
+            && then.starts_with(|first: char| first.is_ascii_digit())
+        {
+            view.set("as_of", then)?;
+        }
+        Ok(view)
+    }
+
+    /// Only the instant: for tables that a server reads beside the one that is asked for.
+    pub fn at_instant(&self) -> View {
+        View { as_of: self.as_of, ..View::default() }
+    }
+
     /// `Invalid` when the parts do not go together.
     pub fn check(&self) -> Result<()> {
         if self.anchor.is_some() && self.adjust != Some(Adjust::Forward) {
@@ -106,6 +123,22 @@ mod tests {
             let mut view = View::default();
             let read = view.set("as_of", text).map(|()| view.as_of.unwrap().to_string());
             assert_eq!(read.ok(), expected.map(|text| Instant::parse(text).unwrap().to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_may_say_as_of_when() {
+        for (user, expected) in [
+            ("anonymous", Some(None)),
+            ("me@example.com", Some(None)),
+            ("anonymous@2024-06-28", Some(Some("2024-06-28T15:59:59.999Z"))),
+            ("me@example.com@20240628", Some(Some("2024-06-28T15:59:59.999Z"))),
+            ("anonymous@2024-06-28T10:00:00Z", Some(Some("2024-06-28T10:00:00Z"))),
+            ("anonymous@2024-13-28", None),
+        ] {
+            let view = View::of_user(user).ok();
+            let expected = expected.map(|as_of| as_of.map(|text| Instant::parse(text).unwrap().to_string()));
+            assert_eq!(view.map(|view| view.as_of.map(|as_of| as_of.to_string())), expected, "{user}");
         }
     }
 

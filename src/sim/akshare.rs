@@ -21,7 +21,6 @@ use crate::dialect::akshare::{Refusal, eastmoney_answer, query};
 use crate::mirror;
 use crate::mirror::aktools::{Aktools, AktoolsOptions};
 use crate::model::{Clock, Error, Result};
-use crate::read::View;
 use crate::store::Scan;
 
 use super::faults::{Fault, FaultScript, Served};
@@ -139,7 +138,7 @@ async fn page(State(market): State<Arc<Aktools>>, uri: Uri) -> Response {
     let query_params = decoded(uri.query().unwrap_or_default());
     let Some(asked) = eastmoney_answer::read(uri.path(), &query_params) else { return status(StatusCode::NOT_FOUND) };
     let Ok(params) = query::write(&asked.params) else { return status(StatusCode::BAD_REQUEST) };
-    match market.table(asked.function, &params, View::default()).await {
+    match market.table(asked.function, &params).await {
         Ok(table) => json(asked.write(&table).into_bytes()),
         Err(Refusal::UnknownFunction) => status(StatusCode::NOT_FOUND),
         Err(_) => status(StatusCode::INTERNAL_SERVER_ERROR),

@@ -24,8 +24,6 @@ pub struct Call {
     pub facet: u32,
     /// Rows to skip.
     pub offset: u64,
-    /// Fill columns that are not proven equal too, for comparing; what is stored never comes from them.
-    pub unproven: bool,
 }
 
 /// The answer to a call.

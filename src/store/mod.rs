@@ -9,10 +9,14 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use crate::model::copy::Piece;
 use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task};
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// A whole store, piece by piece.
+pub type PieceStream = BoxStream<'static, Result<Piece>>;
 
 /// Anything that answers queries with rows: a store, or the simulated market.
 #[async_trait]
@@ -61,8 +65,17 @@ pub trait Store: Scan {
 
     async fn conflict(&self, id: i64) -> Result<Option<RowConflict>>;
 
+    /// Everything that the store holds as of one moment, in pieces of a bounded number of rows: ledger tables, rows and
+    /// revisions with their numbers. `NotFound` when a stored table is not among the prepared datasets.
+    async fn export(&self) -> Result<PieceStream>;
+
+    /// Whether several processes may run tasks on this store at the same time. Then tasks are leased, and every call
+    /// takes a place in the store; else one process runs tasks and counts its calls itself.
+    fn shares_tasks(&self) -> bool;
+
     /// The right to run tasks on this store, held until it is dropped or the process ends. One process has it at a
-    /// time, because its quota gates must count every call; `Conflict` names the holder.
+    /// time, because its quota gates must count every call; `Conflict` names the holder. A store that shares tasks gives
+    /// it to any number of processes that share them.
     async fn run_exclusively(&self) -> Result<Running>;
 
     /// What the whole store holds, for people: path or address, size, rows by dataset.

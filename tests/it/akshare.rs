@@ -54,7 +54,7 @@ pub fn source(server: &AkshareServer, form: AkshareForm) -> AkshareSource {
 
 pub fn call(dataset: &Arc<Dataset>, cut: usize, area: Area) -> Call {
     let slice = Slice { dataset: dataset.name.as_str().into(), area, cut, calls: 1, rows: 1 };
-    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0, unproven: true }
+    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0 }
 }
 
 /// Every page of every facet.
@@ -280,20 +280,18 @@ fn an_offer_lacks_what_is_absent_or_not_proven() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn columns_that_are_not_proven_are_read_for_comparing_only() {
+async fn columns_that_are_not_proven_are_read_and_named_as_lacking() {
     let market = market();
     let daily = market.catalog().get("daily").unwrap();
     let server = serve(&market, AkshareForm::Aktools, Vec::new()).await;
     let source = source(&server, AkshareForm::Aktools);
     let (cut, area) = areas(&market, daily).remove(0);
-    for unproven in [true, false] {
-        let call = Call { unproven, ..call(daily, cut, area.clone()) };
-        let batch = source.fetch(&call).await.unwrap().batch;
-        assert!(batch.num_rows() > 0);
-        for (column, served) in &daily.akshare[0].columns {
-            let filled = batch.column_by_name(column).unwrap().null_count() == 0;
-            assert_eq!(filled, unproven || served.agrees != Agreement::Unproven, "{column}");
-        }
+    let lacks = source.offer(daily).unwrap().lacks;
+    let batch = source.fetch(&call(daily, cut, area)).await.unwrap().batch;
+    assert!(batch.num_rows() > 0);
+    for (column, served) in &daily.akshare[0].columns {
+        assert_eq!(batch.column_by_name(column).unwrap().null_count(), 0, "{column}");
+        assert_eq!(lacks.contains(column), served.agrees == Agreement::Unproven, "{column}");
     }
 }
 

@@ -70,7 +70,7 @@ fn source(options: BaostockOptions) -> BaostockSource {
 
 fn call(dataset: &Arc<Dataset>, cut: usize, area: Area) -> Call {
     let slice = Slice { dataset: dataset.name.as_str().into(), area, cut, calls: 1, rows: 1 };
-    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0, unproven: true }
+    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0 }
 }
 
 fn one(code: &str, from: &str, to: &str) -> Area {

@@ -158,3 +158,27 @@ pub async fn a_source_that_agrees_again_settles_its_conflict(store: &dyn Store) 
     let ends: Vec<_> = all.iter().map(|conflict| (conflict.source.as_str(), conflict.resolution)).collect();
     assert_eq!(ends, [("source3", None), ("source2", Some(Resolution::Agreed))]);
 }
+
+pub async fn a_column_that_the_source_lacks_takes_no_part_in_a_conflict(store: &dyn Store) {
+    let lacking = |write: Write, close: i128| RowsChange {
+        lacks: vec![3],
+        fetched_at: at(21),
+        ..by(write, 2, &one(Some(close), None))
+    };
+    commit_rows(store, by(Write::Manual, 1, &one(Some(10), Some(5)))).await;
+    let agreed = commit_rows(store, lacking(Write::Manual, 10)).await;
+    assert_eq!((counts(agreed), agreed.conflicting), ([0, 0, 1, 0, 0], 0), "what it has is equal");
+    assert_eq!(commit_rows(store, lacking(Write::Manual, 11)).await.conflicting, 1);
+    let waiting = store.conflicts(None, false, 10).await.unwrap().remove(0);
+    assert_eq!(waiting.differences(), [("close", &json!("0.1"), &json!("0.11"))]);
+    // Taking the offer leaves what it does not have.
+    let taken = tidegate::engine::conflicts::taking_offered(&quotes(), &waiting, at(22)).unwrap();
+    let changes = vec![Change::Rows(taken), Change::ResolveConflict { id: waiting.id, take: Take::Offered }];
+    commit(store, changes).await.unwrap();
+    assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.11|0.0005"]);
+    assert_eq!(
+        counts(commit_rows(store, RowsChange { fetched_at: at(23), ..lacking(Write::LastWins, 12) }).await),
+        [0, 1, 0, 0, 0]
+    );
+    assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.12|0.0005"]);
+}

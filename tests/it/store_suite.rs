@@ -189,6 +189,7 @@ macro_rules! store_suite {
             a_row_that_differs_waits_beside_the_stored_one_until_a_person_decides,
             the_offered_row_can_be_taken,
             a_source_that_agrees_again_settles_its_conflict,
+            a_column_that_the_source_lacks_takes_no_part_in_a_conflict,
             a_row_whose_day_moves_is_counted_where_it_is,
             a_new_claim_cuts_what_it_overlaps,
             a_claim_of_the_market_replaces_those_of_securities_inside,

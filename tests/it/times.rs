@@ -7,6 +7,10 @@ use arrow_array::{ArrayRef, RecordBatch};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate::catalog::Catalog;
+use tidegate::dialect::baostock::frame::{Limits, ReplyDecoder, RequestDecoder, encode_request};
+use tidegate::dialect::baostock::{Asked, answer, question};
+use tidegate::mirror::aktools::{Aktools, AktoolsOptions};
+use tidegate::mirror::baostock;
 use tidegate::mirror::tushare::{Mirror, MirrorOptions, router_of};
 use tidegate::model::*;
 use tidegate::read::{Adjust, ReadOptions, Reader, View};
@@ -555,4 +559,61 @@ async fn headers_say_what_parameters_do_not() {
     let july = json!({ "ts_code": "000001.SZ", "period": "20231231", "known_on": "20240701" });
     assert_eq!(revenue(&[april], july).await, "[[98.0]]", "a parameter comes first");
     assert!(revenue(&[("x-tidegate-as-of", "soon")], params()).await.contains("as_of"));
+}
+
+#[tokio::test]
+async fn a_user_of_the_baostock_mirror_says_as_of_when() {
+    let kept = ex_dates().await;
+    kept.keep(noon("20240625"), "daily", BARS, &["000001.SZ 20240606 3.02 3.30 2.99 3.31 3.00 0.31 10 3400 10000"])
+        .await;
+    let clock = Clock::fixed(noon("20240701"));
+    let mirror = baostock::Mirror::new(kept.store.clone(), kept.catalog.clone(), Default::default(), clock);
+    let closes = async |user: &str, flag: &str| {
+        let mut session = baostock::Session::default();
+        let said = async |session: &mut baostock::Session, kind: &str, body: String| {
+            let body = body.replace('|', "\u{1}");
+            let mut decoder = RequestDecoder::new(10_000);
+            decoder.push(&encode_request("00.9.10", kind, &body));
+            let frame = decoder.next_frame().unwrap().unwrap();
+            let reply = mirror.answer(session, &frame).await;
+            (ReplyDecoder::new(Limits::default()).push(&reply).unwrap().unwrap(), frame)
+        };
+        said(&mut session, "00", format!("login|{user}|p|0")).await;
+        let span = "date,close|2024-06-05|2024-06-06|d";
+        let body = format!("query_history_k_data_plus|{user}|1|100|sz.000001|{span}|{flag}");
+        let (reply, frame) = said(&mut session, "95", body).await;
+        let Ok(Asked::Query(query)) = question::parse(&frame) else { panic!("it is a question") };
+        let table = answer::decode(&query, &reply, &Limits::default()).unwrap().ok()?;
+        let price = |row: usize| table.cell(row, 1).trim_end_matches('0').to_owned();
+        Some((0..table.rows()).map(price).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(closes("anonymous", "3").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("anonymous@2024-06-24", "3").await.unwrap(), "4.6 3.3");
+    assert_eq!(closes("me@example.com@20240625", "3").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("anonymous@2024-06-24", "2").await.unwrap(), "3. 3.3");
+    assert_eq!(closes("anonymous@2024-13-24", "3").await, None, "not logged in");
+}
+
+#[tokio::test]
+async fn the_aktools_mirror_answers_in_both_times_and_price_bases() {
+    let kept = ex_dates().await;
+    let bar = "000001.SZ 20240606 3.02 3.30 2.99 3.31 3.00 0.31 10 3400 10000";
+    kept.keep(noon("20240625"), "daily", BARS, &[bar]).await;
+    let clock = Clock::fixed(noon("20240701"));
+    let mirror = Aktools::new(kept.store.clone(), kept.catalog.clone(), AktoolsOptions::default(), clock);
+    let closes = async |more: &str| {
+        let query = format!("symbol=000001&start_date=20240605{more}");
+        let rows: Value = serde_json::from_slice(&mirror.answer("stock_zh_a_hist", &query).await.ok()?).unwrap();
+        Some(rows.as_array().unwrap().iter().map(|row| row["收盘"].to_string()).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(closes("").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("&adjust=").await.unwrap(), "4.6 3.31");
+    assert_eq!(closes("&adjust=qfq").await.unwrap(), "3.0 3.31");
+    assert_eq!(closes("&adjust=qfq&end_date=20240605").await.unwrap(), "3.0", "anchored to the newest day");
+    assert_eq!(closes("&adjust=qfq&end_date=20240605&anchor=20240605").await.unwrap(), "4.6");
+    assert_eq!(closes("&adjust=hfq&as_of=2024-06-24T12:00:00%2B08:00").await.unwrap(), "10.211 11.2321");
+    assert_eq!(closes("&as_of=20240624").await.unwrap(), "4.6 3.3");
+    for wrong in ["&as_of=soon", "&adjust=up", "&anchor=20240605", "&known_on=20240605"] {
+        assert_eq!(closes(wrong).await, None, "{wrong}");
+    }
 }

@@ -73,7 +73,7 @@ async fn canned(status: u16, headers: &[(&'static str, &'static str)], body: &st
 
 fn call(dataset: &Arc<Dataset>, cut: usize, area: Area) -> Call {
     let slice = Slice { dataset: dataset.name.as_str().into(), area, cut, calls: 1, rows: 1 };
-    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0, unproven: false }
+    Call { dataset: dataset.clone(), slice, facet: 0, offset: 0 }
 }
 
 fn daily(market: &Market) -> Call {

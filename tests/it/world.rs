@@ -130,6 +130,12 @@ impl World {
         String::from_utf8(ran.stdout).unwrap()
     }
 
+    /// Writes as another program would.
+    pub fn sqlite_write(&self, sql: &str) {
+        let ran = Command::new("sqlite3").arg(self.store_path()).arg(sql).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+
     /// An empty store with its tables.
     pub fn create_store(&self) {
         self.open(true);

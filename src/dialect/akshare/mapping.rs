@@ -13,7 +13,7 @@ use super::functions::{Shape, function};
 use super::question::Question;
 use crate::dialect::cells::{Target, Trouble, text_of};
 use crate::dialect::row_hash::fill_row_hash;
-use crate::model::dataset::{Agreement, Points, Served, Service, unit_shift};
+use crate::model::dataset::{Points, Service, unit_shift};
 use crate::model::{Area, Column, ColumnType, Dataset, Day, Error, Quarantined, Result, Span, code, decimal};
 
 /// An answer.
@@ -44,14 +44,13 @@ struct Bound<'d> {
 
 /// Reads the rows of `area` out of a frame that has been shaped. A row outside of what was asked is `Transient`: the
 /// answer belongs to another question. A frame without any row is `Transient`: it proves nothing. Columns that are not
-/// proven equal are read only when `unproven` asks for them.
+/// proven equal are read too; the engine empties them before it writes.
 pub fn batch(
     dataset: &Dataset,
     service: &Service,
     question: &Question,
     area: &Area,
     frame: &Frame<'_>,
-    unproven: bool,
 ) -> Result<Reply> {
     if frame.row_count() == 0 {
         return Err(Error::transient(format!(
@@ -60,7 +59,7 @@ pub fn batch(
         ))
         .hint("sources under load answer so; another source or a later run settles it"));
     }
-    let mut bound = bind(dataset, service, question, frame, unproven)?;
+    let mut bound = bind(dataset, service, question, frame)?;
     let only = service.only.iter().map(|(field, value)| (frame.position(field), value.as_str()));
     let only: Vec<(Option<usize>, &str)> = only.collect();
     let (mut rows, mut refused) = (0usize, Vec::new());
@@ -87,14 +86,12 @@ fn bind<'d>(
     service: &'d Service,
     question: &Question,
     frame: &Frame<'_>,
-    unproven: bool,
 ) -> Result<Vec<Bound<'d>>> {
     let fixed = function(&service.api).is_some_and(|known| known.shape == Shape::Table && !known.fields.is_empty());
     let bind = |column: &'d Column| {
         let is_key = dataset.key.contains(&column.name);
         let is_security = dataset.security.as_ref() == Some(&column.name);
-        let wanted = |served: &&Served| unproven || served.agrees != Agreement::Unproven;
-        let Some(served) = service.columns.get(&column.name).filter(wanted) else {
+        let Some(served) = service.columns.get(&column.name) else {
             let target = Target::new(column, is_key, None, 0, frame.row_count());
             return Ok(Bound { target, origin: Origin::Absent, is_security, words: None });
         };

@@ -76,7 +76,7 @@ fn read(body: &str) -> Result<Vec<String>, String> {
     let told = |error: crate::model::Error| format!("{}: {error}", error.kind().name());
     let frame = frame::read(body.as_bytes(), Limits { rows_max: 4 }).map_err(told)?;
     let frame = shape::rows("stock_zh_a_hist_like", frame).map_err(told)?;
-    let reply = batch(&dataset, &dataset.akshare[0], &asked(10), &area(), &frame, true).map_err(told)?;
+    let reply = batch(&dataset, &dataset.akshare[0], &asked(10), &area(), &frame).map_err(told)?;
     let names = ["ts_code", "trade_date", "close", "pre_close", "vol"];
     let row = |row| names.map(|name| cell(&reply.batch, row, name)).join(" ");
     let unreadable = reply.unreadable.iter().map(|row| row.reason.clone());
@@ -259,7 +259,7 @@ fn a_captured_page_of_bars_is_read() {
     let dataset = bars();
     let asked = asked(0);
     let answer = eastmoney::read(&asked, 0, body, Limits::default()).unwrap();
-    let reply = batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame, true).unwrap();
+    let reply = batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame).unwrap();
     for (row, column, expected) in [(0, "pre_close", "9.39"), (0, "vol", "115836600"), (1, "close", "-")] {
         assert_eq!(cell(&reply.batch, row, column), expected, "{column}");
     }
@@ -274,7 +274,7 @@ fn a_captured_page_of_bars_is_read() {
         assert!(text.contains(from));
         let changed = text.replacen(from, to, 1);
         let read = eastmoney::read(&asked, 0, changed.as_bytes(), Limits::default());
-        let read = read.and_then(|answer| batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame, true));
+        let read = read.and_then(|answer| batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame));
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Transient, "{to}");
     }
     for empty in [r#"{"rc":102,"data":null}"#, r#"{"rc":0,"data":{"code":"000001","klines":[]}}"#] {

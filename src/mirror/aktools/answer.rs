@@ -14,7 +14,7 @@ use crate::dialect::akshare::{Refusal, query};
 use crate::model::cell::Cells;
 use crate::model::dataset::{Cut, Service, unit_shift};
 use crate::model::{Column, ColumnType, Dataset, Day, Error, ErrorKind, Filter, Order, Query, Result, decimal};
-use crate::read::{Adjust, Reader, View};
+use crate::read::{PARAMETERS, View};
 use crate::store::Scan;
 
 /// A call understood.
@@ -23,12 +23,13 @@ pub struct Call {
     service: Service,
     function: Option<&'static Function>,
     params: BTreeMap<String, String>,
-    /// The price base that is asked for.
-    adjust: Option<Adjust>,
     filters: Vec<Filter>,
     /// The call asks for something that exists nowhere: a code of no exchange.
     impossible: bool,
 }
+
+/// The parameter of bars that the functions and `crate::read` have in common.
+const ADJUST: &str = "adjust";
 
 /// Boards by which `stock_yysj_em` may be asked, with the codes that belong to them.
 const BOARDS: [(&str, Belongs); 5] = [
@@ -55,7 +56,8 @@ pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal>
         Some(function) => function.parameters.iter().any(|(own, _)| *own == name),
         None => parameters(first).any(|own| own == name),
     };
-    if !params.keys().all(|name| known(name)) {
+    let ours = |name: &str| name != ADJUST && PARAMETERS.contains(&name);
+    if !params.keys().all(|name| known(name) || ours(name)) {
         return Err(Refusal::Fault);
     }
     for (name, default) in function.map(|function| function.parameters).unwrap_or_default() {
@@ -63,12 +65,10 @@ pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal>
             params.entry(name.to_string()).or_insert_with(|| default.to_string());
         }
     }
-    let adjust = match params.get("adjust").map_or("", String::as_str) {
-        "" => None,
-        "qfq" => Some(Adjust::Forward),
-        "hfq" => Some(Adjust::Backward),
+    match params.get(ADJUST).map_or("", String::as_str) {
+        "" | "qfq" | "hfq" => {}
         other => return Err(Refusal::Key(other.to_string())),
-    };
+    }
     // The boards are no dictionary there: an unknown one is the whole market.
     let fits = |service: &Service| {
         let mut always = service.always.iter().filter(|(parameter, _)| parameter.as_str() != "symbol");
@@ -78,7 +78,7 @@ pub fn read(catalog: &Catalog, name: &str, query: &str) -> Result<Call, Refusal>
         let wrong = first.always.keys().find_map(|parameter| params.get(parameter));
         wrong.map_or(Refusal::Fault, |value| Refusal::Key(value.clone()))
     })?;
-    let mut call = Call { dataset, service, function, params, adjust, filters: Vec::new(), impossible: false };
+    let mut call = Call { dataset, service, function, params, filters: Vec::new(), impossible: false };
     call.narrow()?;
     Ok(call)
 }
@@ -198,16 +198,19 @@ impl Call {
         test.is_none_or(|(_, belongs)| code.is_some_and(belongs))
     }
 
-    /// The table that answers the call. Forward adjusted prices are those of `today`, as there.
-    pub async fn answer(&self, reader: &Reader, view: View, today: Day, rows_max: usize) -> Result<Table, Refusal> {
+    /// In which times and price base the rows are wanted.
+    pub fn view(&self, seen: &[(&str, &str)]) -> Result<View, Refusal> {
+        let header = |name: &str| seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
+        View::asked(|name| self.params.get(name).map(String::as_str).or_else(|| header(name)))
+            .map_err(|_| Refusal::Fault)
+    }
+
+    /// The table that answers the call; what other tables know is read from `beside`.
+    pub async fn answer(&self, scan: &dyn Scan, beside: &dyn Scan, rows_max: usize) -> Result<Table, Refusal> {
         let fields = self.fields();
         let mut table = Table::new(fields.iter().map(|(name, _)| name.as_str()));
         if !self.impossible {
-            let adjust = self.adjust.or(view.adjust);
-            let anchor = view.anchor.or(Some(today)).filter(|_| adjust == Some(Adjust::Forward));
-            let raw = View { adjust: None, anchor: None, ..view.clone() };
-            let (prices, others) = (reader.with(View { adjust, anchor, ..view }), reader.with(raw));
-            let read = self.read_rows(&prices, &others, rows_max).await;
+            let read = self.read_rows(scan, beside, rows_max).await;
             let (batches, extras) = read.map_err(|error| refused(&self.service.api, &error))?;
             for batch in &batches {
                 self.write(batch, &fields, &extras, &mut table).map_err(|error| refused(&self.service.api, &error))?;
@@ -224,8 +227,8 @@ impl Call {
 
     async fn read_rows(
         &self,
-        prices: &dyn Scan,
-        others: &dyn Scan,
+        scan: &dyn Scan,
+        beside: &dyn Scan,
         rows_max: usize,
     ) -> Result<(Vec<RecordBatch>, Extras)> {
         let query = Query {
@@ -234,18 +237,18 @@ impl Call {
             limit: Some(rows_max as u64 + 1),
             ..Query::all(&self.dataset.name)
         };
-        let batches = collect(prices, &query).await?;
+        let batches = collect(scan, &query).await?;
         if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > rows_max {
             return Err(Error::invalid(format!("{} has more than {rows_max} rows", self.dataset.name))
                 .hint("raise mirror.rows_max"));
         }
         let mut extras = Extras::default();
         if self.fields().iter().any(|(field, _)| field == "股票简称" && self.column(field).is_none()) {
-            extras.names = pairs(others, Query::all("stock_basic"), "ts_code", "name").await?;
+            extras.names = pairs(beside, Query::all("stock_basic"), "ts_code", "name").await?;
         }
         if self.dataset.name == "daily" && self.service.api == "stock_zh_a_hist" {
             let query = Query { filters: self.filters.clone(), ..Query::all("daily_basic") };
-            extras.turnover = pairs(others, query, "trade_date", "turnover_rate").await?;
+            extras.turnover = pairs(beside, query, "trade_date", "turnover_rate").await?;
         }
         Ok((batches, extras))
     }

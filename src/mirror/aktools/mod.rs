@@ -1,7 +1,9 @@
 //! A server that answers as AKTools does. Whoever asks needs no other change than the address.
 //!
 //! `GET /api/public/{function}`, the same under `/api/private/` with a token from `POST /auth/token`, and `/version`. It
-//! serves every function that a dataset's `[[akshare]]` entry names, from whatever can be scanned.
+//! serves every function that a dataset's `[[akshare]]` entry names, from whatever can be scanned. What the real service does
+//! not have: the parameters `as_of`, `known_on` and `anchor`, or headers such as `X-Tidegate-As-Of`, choose among times and
+//! price bases (`crate::read`). Adjusted prices are raw ones times a factor; Eastmoney subtracts dividends instead.
 
 pub mod answer;
 
@@ -20,7 +22,7 @@ use crate::catalog::Catalog;
 use crate::dialect::akshare::Refusal;
 use crate::dialect::akshare::encode::Table;
 use crate::model::Clock;
-use crate::read::{ReadOptions, Reader, View};
+use crate::read::{ReadOptions, Reader};
 use crate::store::Scan;
 
 /// Whom the mirror lets in and how much it sends.
@@ -32,7 +34,7 @@ pub struct AktoolsOptions {
     pub rows_max: usize,
     /// Calls that are worked on at the same time; others wait.
     pub concurrent_max: usize,
-    /// How adjusted and earlier rows are read.
+    /// What reading in two times and price bases may keep.
     pub read: ReadOptions,
 }
 
@@ -53,28 +55,38 @@ pub struct Aktools {
     reader: Reader,
     catalog: Arc<Catalog>,
     options: AktoolsOptions,
-    clock: Clock,
     working: Semaphore,
 }
 
 impl Aktools {
     pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: AktoolsOptions, clock: Clock) -> Aktools {
+        let reader = Reader::new(scan, catalog.clone(), clock, options.read.clone());
         let working = Semaphore::new(options.concurrent_max.max(1));
-        let reader = Reader::new(scan, catalog.clone(), clock.clone(), options.read.clone());
-        Aktools { reader, catalog, options, clock, working }
+        Aktools { reader, catalog, options, working }
     }
 
     /// Answers one call: the body, or the refusal in the words of the service.
-    pub async fn answer(&self, function: &str, query: &str, view: View) -> Result<Vec<u8>, Refusal> {
-        let table = self.table(function, query, view).await?;
+    pub async fn answer(&self, function: &str, query: &str) -> Result<Vec<u8>, Refusal> {
+        self.answer_seen(function, query, &[]).await
+    }
+
+    /// Answers one call with what its headers say of `read::PARAMETERS`; parameters of the same name come first.
+    async fn answer_seen(&self, function: &str, query: &str, seen: &[(&str, &str)]) -> Result<Vec<u8>, Refusal> {
+        let table = self.table_seen(function, query, seen).await?;
         tokio::task::spawn_blocking(move || table.json()).await.map_err(|_| Refusal::Fault)
     }
 
     /// The table that answers one call.
-    pub async fn table(&self, function: &str, query: &str, view: View) -> Result<Table, Refusal> {
+    pub async fn table(&self, function: &str, query: &str) -> Result<Table, Refusal> {
+        self.table_seen(function, query, &[]).await
+    }
+
+    async fn table_seen(&self, function: &str, query: &str, seen: &[(&str, &str)]) -> Result<Table, Refusal> {
         let _working = self.working.acquire().await.map_err(|_| Refusal::Fault)?;
         let call = answer::read(&self.catalog, function, query)?;
-        call.answer(&self.reader, view, self.clock.now().day(), self.options.rows_max).await
+        let view = self.reader.anchored_to_the_newest(call.view(seen)?);
+        let beside = self.reader.with(view.at_instant());
+        call.answer(&self.reader.with(view), &beside, self.options.rows_max).await
     }
 
     fn admit(&self, headers: &HeaderMap, private: bool) -> Result<(), Refusal> {
@@ -149,22 +161,15 @@ async fn over_http(
     headers: &HeaderMap,
     private: bool,
 ) -> Response {
-    let answered = match mirror.admit(headers, private).and_then(|()| view(headers)) {
-        Ok(view) => mirror.answer(function, &query.unwrap_or_default(), view).await,
+    let admitted = mirror.admit(headers, private);
+    let answered = match admitted {
+        Ok(()) => mirror.answer_seen(function, &query.unwrap_or_default(), &super::seen(headers)).await,
         Err(refusal) => Err(refusal),
     };
     match answered {
         Ok(body) => json(StatusCode::OK, body),
         Err(refusal) => refused(&refusal),
     }
-}
-
-/// In which time the rows are wanted, by headers (`X-Tidegate-As-Of` and its like); a parameter that the function does
-/// not know is a fault there.
-fn view(headers: &HeaderMap) -> Result<View, Refusal> {
-    let seen = super::seen(headers);
-    let header = |name: &str| seen.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
-    View::asked(header).map_err(|_| Refusal::Fault)
 }
 
 async fn log_in(State(mirror): State<Arc<Aktools>>, body: Bytes) -> Response {

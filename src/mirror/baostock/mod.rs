@@ -1,5 +1,7 @@
 //! A server that answers as BaoStock does. Whoever asks needs no other change than the address.
 //!
+//! A user such as `anonymous@2024-06-28` reads the store as of then (`View::of_user`).
+//!
 //! [`Mirror::answer`] is the whole service without TCP: one question of a session in, one frame out. Every frame ends with
 //! the marker, refusals too, because the official client waits for nothing else.
 
@@ -38,6 +40,8 @@ pub struct BaostockMirrorOptions {
     pub idle: Duration,
     /// Questions that are worked on at the same time; others wait.
     pub concurrent_max: usize,
+    /// What reading in two times and price bases may keep.
+    pub read: ReadOptions,
 }
 
 impl Default for BaostockMirrorOptions {
@@ -49,6 +53,7 @@ impl Default for BaostockMirrorOptions {
             connections_max: 64,
             idle: Duration::from_secs(3600),
             concurrent_max: 16,
+            read: ReadOptions::default(),
         }
     }
 }
@@ -64,19 +69,22 @@ impl std::fmt::Debug for BaostockMirrorOptions {
     }
 }
 
-/// The service.
+/// The service. Clones share the places for questions that are worked on.
+#[derive(Clone)]
 pub struct Mirror {
     reader: Reader,
     catalog: Arc<Catalog>,
     options: BaostockMirrorOptions,
     clock: Clock,
-    working: Semaphore,
+    working: Arc<Semaphore>,
 }
 
 /// Who speaks on one connection.
 #[derive(Debug, Default)]
 pub struct Session {
     is_open: bool,
+    /// In which time the user wants the rows of this session.
+    view: View,
 }
 
 /// Why there is no answer.
@@ -102,8 +110,8 @@ type Answered<T> = std::result::Result<T, Unanswered>;
 
 impl Mirror {
     pub fn new(scan: Arc<dyn Scan>, catalog: Arc<Catalog>, options: BaostockMirrorOptions, clock: Clock) -> Mirror {
-        let working = Semaphore::new(options.concurrent_max.max(1));
-        let reader = Reader::new(scan, catalog.clone(), clock.clone(), ReadOptions::default());
+        let working = Arc::new(Semaphore::new(options.concurrent_max.max(1)));
+        let reader = Reader::new(scan, catalog.clone(), clock.clone(), options.read.clone());
         Mirror { reader, catalog, options, clock, working }
     }
 
@@ -129,6 +137,7 @@ impl Mirror {
     async fn asked(&self, session: &mut Session, asked: Asked) -> Answered<Vec<u8>> {
         match asked {
             Asked::Login { user, password, options } => {
+                session.view = View::of_user(&user).map_err(|_| Refusal::Account)?;
                 session.is_open = self.lets_in(&password, &options);
                 match session.is_open {
                     true => Ok(answer::encode_session(message::LOGIN.1, "login", &user, &self.timestamp())),
@@ -143,7 +152,8 @@ impl Mirror {
             Asked::Query(question) => {
                 let working = self.working.acquire().await;
                 let _place = working.map_err(|error| Error::bug("the mirror is closed").caused_by(error))?;
-                let table = self.table(&question).await?;
+                let seen = Mirror { reader: self.reader.with(session.view.clone()), ..self.clone() };
+                let table = seen.table(&question).await?;
                 let page = match question.message.is_paged() {
                     true => table.page(question.page, question.per_page),
                     false => table,
@@ -177,10 +187,10 @@ impl Mirror {
     }
 
     /// The batches that answer a query, at most as many rows as an answer may have. Forward adjusted prices are those
-    /// of today.
+    /// of today, or of the day as of which is read.
     async fn batches(&self, mut query: Query, adjust: Option<Adjust>) -> Answered<Vec<arrow_array::RecordBatch>> {
-        let anchor = (adjust == Some(Adjust::Forward)).then(|| self.clock.now().day());
-        let reader = self.reader.with(View { adjust, anchor, ..View::default() });
+        let view = View { adjust, ..self.reader.view().clone() };
+        let reader = self.reader.with(self.reader.anchored_to_the_newest(view));
         let most = self.options.rows_max;
         query.limit = Some(query.limit.unwrap_or(u64::MAX).min(most as u64 + 1));
         let mut stream = reader.scan(&query).await?;

@@ -56,6 +56,8 @@ fn each_way_of_asking_can_be_chosen_by_name() {
         Case::new("income", offer(vec![by_security(), by_period()], 6000), wanted("", "20190101", "20200331"));
     check("by period", by(Strategy::ByPeriod, periods), 5, 5, "all x 2019-03-31", "all x 2020-03-31");
     let blocked = by(Strategy::ByPeriod, year(both(), single)).plan();
+    let hash = by(Strategy::Hash, year(both(), single)).plan().blocked.unwrap();
+    assert_eq!(hash, "the source cannot be asked for hashes of ranges, only by day, security");
     let reason = "the source cannot be asked period by period, only by day, security";
     assert_eq!((blocked.blocked.as_deref(), blocked.slices.len()), (Some(reason), 0));
 }
@@ -319,7 +321,7 @@ fn groups(plan: &Plan) -> Vec<(String, Vec<String>)> {
 fn statements_come_in_the_order_failures_disclosed_missing() {
     let mut case = asked_before(reports(offer(vec![by_security()], 100)));
     // 1 failed; 3 and 5 are disclosed since they were asked; 4 will be; 2 has its row; 6 and the others have none.
-    case.knowledge.reports.failures = vec![failure("000001.SZ", 4)];
+    case.knowledge.failures = vec![failure("000001.SZ", 4)];
     disclosed(&mut case, &[("000003.SZ", "20201023"), ("000005.SZ", "20201025"), ("000004.SZ", "20201028")]);
     case.knowledge.reports.stored.insert(day("20200930"), [Arc::from("000002.SZ")].into());
     case.wanted.kept.missing_days = 5;
@@ -340,8 +342,11 @@ fn statements_come_in_the_order_failures_disclosed_missing() {
     // Five days of patience are not over after four.
     case.wanted.kept.missing_days = 6;
     assert_eq!(groups(&case.plan()).len(), 2, "beyond the threshold only");
+    // By force everything is asked for, in the fewest calls.
+    let forced = case.clone().force().plan();
+    assert_eq!((forced.groups.len(), forced.slices.len()), (0, 8), "{}", forced.reason);
     // After so many attempts a person must look.
-    case.knowledge.reports.failures = vec![failure("000001.SZ", 12)];
+    case.knowledge.failures = vec![failure("000001.SZ", 12)];
     let plan = case.plan();
     assert_eq!(groups(&plan)[0].0, "disclosed");
     assert!(!plan.slices.iter().any(|slice| slice.area.securities.contains("000001.SZ")), "{}", plan.reason);

@@ -221,8 +221,8 @@ impl Job {
                 (answer.frame, answer.more)
             }
         };
-        let Call { dataset, slice, unproven, .. } = &self.call;
-        let reply = akshare::batch(dataset, &self.service, &self.question, &slice.area, &frame, *unproven)?;
+        let Call { dataset, slice, .. } = &self.call;
+        let reply = akshare::batch(dataset, &self.service, &self.question, &slice.area, &frame)?;
         Ok((reply, more))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::claims::{self, securities_text};
 use super::conflicts;
+use super::copy;
 use super::fault::Step;
 use super::health;
 use super::places::{self, Counted};
@@ -142,6 +143,9 @@ impl<'a> Writer<'a> {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
                 Change::SourceHealth(health) => health::add(self.connection, health)?,
+                Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
+                Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
+                Change::CopyEnds => copy::end(self.connection)?,
                 Change::Event { kind, dataset, data } => {
                     let task = self.commit.fence.map(|fence| fence.task);
                     self.event(*kind, dataset.as_deref(), task, data)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::copy;
 use super::fault::{Fault, Step};
 use super::migrate::migrate;
 use crate::model::{Error, Instant, Result};
@@ -24,6 +25,10 @@ pub struct SqliteOptions {
     pub wal_autocheckpoint: u32,
     /// Rows in a batch of a scan.
     pub scan_batch_rows: usize,
+    /// Several processes of this machine run tasks at the same time.
+    pub shared: bool,
+    /// Open a store into which a copy has not been finished, too.
+    pub unfinished: bool,
 }
 
 /// What a commit survives.
@@ -44,6 +49,8 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Normal,
             wal_autocheckpoint: 4_096,
             scan_batch_rows: 8_192,
+            shared: false,
+            unfinished: false,
         }
     }
 }
@@ -83,6 +90,9 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions, now: Instant) ->
             return Err(Error::storage("the disk of the store does not support a write-ahead log").into());
         }
         migrate(&mut connection, now)?;
+        if !options.unfinished {
+            copy::check_whole(&connection)?;
+        }
         Ok(connection)
     };
     open().map_err(|fault| fault.explain(path, "opening the store"))

@@ -8,6 +8,7 @@ mod claims;
 mod commit;
 mod conflicts;
 mod connection;
+mod copy;
 mod fault;
 mod health;
 mod migrate;
@@ -36,7 +37,8 @@ use self::commit::Tables;
 use self::connection::Readers;
 use self::fault::Step;
 use self::table::Table;
-use super::{BatchStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Error, ErrorKind, Event, Failure, Health, Query, Receipt, Result,
     RowConflict, Task,
@@ -209,8 +211,32 @@ impl Store for SqliteStore {
         self.read("reading a conflict", move |connection| conflicts::conflict(connection, id)).await
     }
 
+    async fn export(&self) -> Result<PieceStream> {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Piece>>(BATCHES_WAITING_MAX);
+        let (shared, tables) = (self.0.clone(), self.0.tables());
+        tokio::task::spawn_blocking(move || {
+            let piece_rows = shared.options.scan_batch_rows.max(1);
+            let mut send = |piece| sender.blocking_send(Ok(piece)).is_ok();
+            let exported =
+                shared.read("copying", |connection| copy::export(connection, &tables, piece_rows, &mut send));
+            if let Err(error) = exported {
+                // Nobody is left to be told when the receiver is gone.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        let next = |mut receiver: tokio::sync::mpsc::Receiver<Result<Piece>>| async {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        };
+        Ok(Box::pin(futures::stream::unfold(receiver, next)))
+    }
+
+    fn shares_tasks(&self) -> bool {
+        self.0.options.shared
+    }
+
     async fn run_exclusively(&self) -> Result<Running> {
-        self.blocking(|shared| running::lock(&shared.path).map(|file| Running::new(Box::new(file)))).await
+        let lock = |shared: &Shared| running::lock(&shared.path, shared.options.shared);
+        self.blocking(move |shared| lock(shared).map(|file| Running::new(Box::new(file)))).await
     }
 
     async fn summary(&self) -> Result<Summary> {

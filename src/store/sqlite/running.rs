@@ -1,4 +1,4 @@
-//! One process at a time runs tasks on a store, because its quota gates must count every call.
+//! One process at a time runs tasks on a store, because its quota gates must count every call; or several that share.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::model::{Error, Result};
 
-/// Locks `<store>-running`. The operating system gives the lock back when the process ends, in whatever way.
-pub fn lock(store: &Path) -> Result<File> {
+/// Locks `<store>-running`, against those that share as well unless `shared`. The operating system gives the lock back when the process ends, in whatever way.
+pub fn lock(store: &Path, shared: bool) -> Result<File> {
     let path = lock_path(store);
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(|error| {
             let message = format!("opening {} failed: {error}", path.display());
             Error::storage(message).caused_by(error).hint("tasks need a folder that may be written to")
         })?;
-    match file.try_lock() {
+    match if shared { file.try_lock_shared() } else { file.try_lock() } {
         Ok(()) => {
             // For people only: the lock is what counts.
             let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));

@@ -6,7 +6,7 @@ use arrow_array::builder::{
     Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder, TimestampSecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row, params_from_iter};
 
@@ -326,7 +326,8 @@ struct Building<'a> {
     rows: usize,
 }
 
-enum Builder {
+/// A column under construction.
+pub(super) enum Builder {
     Text(StringBuilder),
     Date(Date32Builder),
     Datetime(TimestampSecondBuilder),
@@ -338,18 +339,11 @@ enum Builder {
 
 impl<'a> Building<'a> {
     fn new(plan: &'a Plan) -> Building<'a> {
-        let columns = plan.columns.iter().enumerate().map(|(at, index)| {
-            let data_type = plan.schema.field(at).data_type().clone();
-            match plan.table.kinds[*index] {
-                Kind::Text => Builder::Text(StringBuilder::new()),
-                Kind::Date => Builder::Date(Date32Builder::new()),
-                Kind::Datetime => Builder::Datetime(TimestampSecondBuilder::new().with_data_type(data_type)),
-                Kind::Integer => Builder::Integer(Int64Builder::new()),
-                Kind::Real { power, .. } => Builder::Real(Decimal128Builder::new().with_data_type(data_type), power),
-                Kind::Exact { scale } => Builder::Exact(Decimal128Builder::new().with_data_type(data_type), scale),
-                Kind::Float => Builder::Float(Float64Builder::new()),
-            }
-        });
+        let columns = plan
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(at, index)| Builder::new(plan.table.kinds[*index], plan.schema.field(at).data_type()));
         Building { columns: columns.collect(), rows: 0, plan }
     }
 
@@ -381,9 +375,22 @@ impl<'a> Building<'a> {
 }
 
 impl Builder {
+    pub(super) fn new(kind: Kind, data_type: &DataType) -> Builder {
+        let data_type = data_type.clone();
+        match kind {
+            Kind::Text => Builder::Text(StringBuilder::new()),
+            Kind::Date => Builder::Date(Date32Builder::new()),
+            Kind::Datetime => Builder::Datetime(TimestampSecondBuilder::new().with_data_type(data_type)),
+            Kind::Integer => Builder::Integer(Int64Builder::new()),
+            Kind::Real { power, .. } => Builder::Real(Decimal128Builder::new().with_data_type(data_type), power),
+            Kind::Exact { scale } => Builder::Exact(Decimal128Builder::new().with_data_type(data_type), scale),
+            Kind::Float => Builder::Float(Float64Builder::new()),
+        }
+    }
+
     /// `None` when the value is not of the column's type.
     #[inline]
-    fn append(&mut self, value: ValueRef) -> Option<()> {
+    pub(super) fn append(&mut self, value: ValueRef) -> Option<()> {
         match (self, value) {
             (Builder::Text(builder), ValueRef::Null) => builder.append_null(),
             (Builder::Date(builder), ValueRef::Null) => builder.append_null(),
@@ -407,7 +414,7 @@ impl Builder {
         Some(())
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    pub(super) fn finish(&mut self) -> ArrayRef {
         match self {
             Builder::Text(builder) => Arc::new(builder.finish()),
             Builder::Date(builder) => Arc::new(builder.finish()),

@@ -1,0 +1,142 @@
+//! A PostgreSQL server of a test's own: a fresh cluster in a temporary folder, stopped and removed when dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+pub struct PostgresServer {
+    data: TempDir,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl PostgresServer {
+    /// Makes a cluster and starts it on a free port of the loopback; `None` where PostgreSQL is not installed.
+    pub fn start() -> Option<PostgresServer> {
+        let programs = programs()?;
+        let data = tempfile::Builder::new().prefix("tidegate-postgres-").tempdir().unwrap();
+        own(data.path());
+        let server = PostgresServer { data, programs, port: free_port() };
+        let cluster = server.cluster();
+        let arguments = ["-D", &cluster, "-U", "tidegate", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"];
+        run(server.program("initdb").args(arguments));
+        server.start_again();
+        Some(server)
+    }
+
+    /// The address of a database of this server, as `tidegate` is a superuser of it.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://tidegate@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Creates an empty database and returns its address.
+    pub fn create_database(&self, name: &str) -> String {
+        self.psql("postgres", &format!("create database \"{name}\""));
+        self.url(name)
+    }
+
+    /// Runs SQL with the server's own `psql` and returns what it prints, unaligned and without headings.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url(database)]);
+        let ran = command.stdin(Stdio::null()).output().unwrap();
+        assert!(ran.status.success(), "{sql}\n{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Ends the server as a power cut would: connections break, nothing is flushed.
+    pub fn kill(&self) {
+        run(self.program("pg_ctl").args(["-D", &self.cluster(), "-m", "immediate", "-w", "stop"]));
+    }
+
+    /// Starts the server after `kill`, on the same port with the same data.
+    pub fn start_again(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=60",
+            self.port
+        );
+        let (cluster, log) = (self.cluster(), self.data.path().join("log"));
+        run(self
+            .program("pg_ctl")
+            .args(["-D", &cluster, "-w", "-t", "60", "-o", &options, "-l"])
+            .arg(log)
+            .arg("start"));
+    }
+
+    fn cluster(&self) -> String {
+        self.data.path().join("cluster").display().to_string()
+    }
+
+    /// A program of PostgreSQL; as another user where this process is root, because the server refuses to be.
+    fn program(&self, name: &str) -> Command {
+        let path = self.programs.join(name);
+        let mut command = match is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(path);
+                command
+            }
+            false => Command::new(path),
+        };
+        command.current_dir(self.data.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        let cluster = self.cluster();
+        let _ = self.program("pg_ctl").args(["-D", &cluster, "-m", "immediate", "-w", "stop"]).output();
+    }
+}
+
+/// The user that PostgreSQL's package creates.
+const USER: &str = "postgres";
+
+/// The folder with the newest server's programs.
+fn programs() -> Option<PathBuf> {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let version = |path: &PathBuf| path.file_name().and_then(|name| name.to_string_lossy().parse::<u32>().ok());
+    let newest =
+        installed.map(|entry| entry.path()).filter(|path| path.join("bin/initdb").exists()).max_by_key(version);
+    newest.map(|path| path.join("bin"))
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout.trim_ascii() == b"0"
+}
+
+/// Gives the folder to the user that runs the server.
+fn own(folder: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg(format!("{USER}:")).arg(folder));
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn run(command: &mut Command) {
+    let ran = command.stderr(Stdio::piped()).output().unwrap();
+    assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn a_server_of_a_tests_own_is_killed_and_comes_back_with_what_was_written() {
+    let Some(server) = PostgresServer::start() else {
+        return eprintln!("PostgreSQL is not installed");
+    };
+    let url = server.create_database("own");
+    assert_eq!(url, format!("postgres://tidegate@127.0.0.1:{}/own", server.port()));
+    server.psql("own", "create table kept (id int primary key); insert into kept values (7)");
+    server.kill();
+    server.start_again();
+    assert_eq!(server.psql("own", "select id from kept"), "7");
+}
