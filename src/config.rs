@@ -70,6 +70,8 @@ pub struct Options {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    url: Secret,
+    pub schema: String,
     pub path: PathBuf,
     pub cache_mb: u32,
     pub busy_timeout_ms: u32,
@@ -77,6 +79,30 @@ pub struct Store {
     pub scan_batch_rows: usize,
     /// Several processes run tasks on the file.
     pub shared: bool,
+    pub postgres: Postgres,
+}
+
+impl Store {
+    /// The address of the database with its password; `None` for the file.
+    pub fn url(&self) -> Option<&Secret> {
+        (!self.url.is_empty()).then_some(&self.url)
+    }
+
+    /// Whatever is configured, the store is the file.
+    pub fn stay_in_file(&mut self) {
+        self.url = Secret::default();
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    pub connections: usize,
+    pub wait_seconds: u64,
+    pub connect_seconds: u64,
+    pub statement_seconds: u64,
+    pub lock_seconds: u64,
+    pub reconnect_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -166,6 +192,8 @@ pub struct Sources {
     pub akshare: Akshare,
     /// Another Tidegate, which speaks Tushare's dialect.
     pub tidegate: Tushare,
+    pub baostock: Baostock,
+    pub database: Database,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -204,6 +232,27 @@ impl Tushare {
     /// Calls per minute and API; `None` for the figure of the points tier.
     pub fn per_minute(&self) -> Option<u32> {
         (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    connections: Vec<Secret>,
+    pub rank: u8,
+    pub page_rows: usize,
+    pub page_mb: u64,
+    pub statement_timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub leaf_rows: u64,
+    pub fan_out: u64,
+    pub run_rows_max: u64,
+}
+
+impl Database {
+    /// Names with their addresses.
+    pub fn connections(&self) -> Vec<(String, Secret)> {
+        self.connections.iter().filter_map(|entry| rules::connection(entry.expose())).collect()
     }
 }
 
@@ -250,8 +299,45 @@ pub struct Read {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Baostock {
+    pub enabled: bool,
+    pub address: String,
+    pub user: String,
+    pub password: Secret,
+    pub api_key: Secret,
+    pub rank: u8,
+    pub sessions: u32,
+    pub timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub reply_mb_max: u32,
+    pub rows_max: usize,
+    pub page_rows: u32,
+    pub whole_day: WholeDay,
+    per_minute: u32,
+}
+
+impl Baostock {
+    /// Calls per minute and query; `None` for as many as the sessions carry.
+    pub fn per_minute(&self) -> Option<u32> {
+        (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WholeDay {
+    Auto,
+    Never,
+    Always,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mirror {
     pub listen: String,
+    pub baostock_listen: String,
+    pub baostock_connections: usize,
+    pub baostock_idle_seconds: u64,
     pub aktools_listen: String,
     tokens: Vec<Secret>,
     pub enforce_points: bool,

@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use crate::model::dataset::{
     Conflict, Cut, Derived, FieldRule, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
 };
-use crate::model::{Column, ColumnType, Dataset};
+use crate::model::{Column, ColumnType, Database, Dataset, Strategy};
 
 /// The rules that `policy.checks` may name.
 pub const RULES: [&str; 11] = [
@@ -63,6 +63,9 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
         found.cuts("tushare", &tushare.cuts);
         found.parameters(tushare);
         found.limits(tushare);
+    }
+    if let Some(database) = &dataset.database {
+        found.database(database);
     }
     for (source, services) in [("baostock", &dataset.baostock), ("akshare", &dataset.akshare)] {
         for service in services {
@@ -337,6 +340,45 @@ impl<'a> Problems<'a> {
         let rising = tushare.tiers.is_sorted_by(|a, b| a.points < b.points);
         let above = tushare.tiers.iter().all(|tier| tier.points > tushare.points);
         self.unless(rising && above, || "tushare.tiers must rise in points, above tushare.points".into());
+    }
+
+    /// A table of a database: what is read, and what it is compared by.
+    fn database(&mut self, database: &Database) {
+        let dataset = self.dataset;
+        self.unless(!database.connection.trim().is_empty(), || "database.connection is empty".into());
+        self.unless(database.table.is_some() != database.query.is_some(), || {
+            "database needs either `table` or `query`".into()
+        });
+        let about_nobody = dataset.universe == Universe::Market && dataset.security.is_none();
+        let shaped = matches!(dataset.shape, Shape::Whole | Shape::Sparse);
+        self.unless(about_nobody && shaped, || {
+            "a table of a database is of universe `market` and of shape `whole` or `sparse`, without `security`".into()
+        });
+        for column in database.columns.keys() {
+            self.existing("database.columns", column);
+        }
+        for name in &dataset.key {
+            let Some(column) = dataset.column(name) else { continue };
+            self.unless(!column.nullable, || format!("key column {name:?} of a database's table cannot be nullable"));
+            let compared = column.kind != ColumnType::Decimal || column.digits <= 15;
+            self.unless(compared, || format!("key column {name:?} of a database's table has more than 15 digits"));
+        }
+        let derived = dataset.columns.iter().any(|column| column.derived.is_some());
+        self.unless(!derived, || "a table of a database has no derived columns".into());
+        let strategy = dataset.policy.strategy;
+        self.unless(matches!(strategy, Strategy::Watermark | Strategy::Hash), || {
+            "policy.strategy of a table of a database is `watermark` or `hash`".into()
+        });
+        self.unless(strategy != Strategy::Watermark || database.watermark.is_some(), || {
+            "database.watermark is missing: strategy `watermark` needs a column that grows".into()
+        });
+        self.unless(dataset.policy.conflict == Conflict::Replace, || {
+            "policy.conflict of a table of a database is `replace`: the table is the truth".into()
+        });
+        if let Some(column) = database.watermark.as_ref().and_then(|name| self.existing("database.watermark", name)) {
+            let grows = column.kind != ColumnType::Float && (column.kind != ColumnType::Decimal || column.digits <= 15);
+            self.unless(grows, || format!("database.watermark {:?} cannot be compared exactly", column.name));
+        }
     }
 
     /// A question that a source other than Tushare answers.

@@ -174,6 +174,52 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A question of another source that is right in everything.
+const SERVED: &str = r#"
+[[baostock]]
+api = "query_rain"
+cuts = [{ by = "day", day = "date" }]
+facets = { kind = ["a", "b"] }
+only = { status = "1" }
+
+[baostock.columns]
+ts_code = { field = "code" }
+day = { field = "date" }
+kind = { field = "kind", values = { "1" = "a", "2" = "b" } }
+vol = { field = "volume - missed", unit = "lot" }
+"#;
+
+#[test]
+fn a_broken_question_of_another_source_is_refused_with_what_is_wrong() {
+    let right = format!("{RIGHT}{SERVED}");
+    load(&right).unwrap();
+    let second = format!("{SERVED}{}", SERVED.replace("[\"a\", \"b\"]", "[\"a\"]"));
+    for (old, new, expected) in [
+        ("api = \"query_rain\"", "api = \"\"", "baostock.api is empty"),
+        ("cuts = [{ by = \"day\", day = \"date\" }]", "cuts = []", "baostock.cuts is empty"),
+        ("day = \"date\" }]", "day = \"the day\" }]", "names the parameter \"the day\""),
+        ("[\"a\", \"b\"]", "[]", "baostock query_rain: facets.kind has no values"),
+        ("[\"a\", \"b\"]", "[\"a\", \"a\"]", "facets.kind lists \"a\" twice"),
+        ("status = \"1\"", "\"\" = \"1\"", "only names a field without a name"),
+        ("api = \"query_rain\"", "api = \"query_rain\"\nrow_cap = 0", "row_cap is 0"),
+        ("vol = { field", "wind = { field", "names \"wind\", which is not among the columns"),
+        ("day = { field = \"date\" }\n", "", "columns lacks \"day\", which every row has"),
+        ("field = \"code\"", "field = \"\"", "column \"ts_code\" comes from no field"),
+        ("field = \"code\"", "field = \"code - name\"", "column \"ts_code\" is a difference"),
+        ("unit = \"lot\"", "unit = \"CNY\"", "column \"vol\": unit \"CNY\" does not convert to \"share\""),
+        ("field = \"code\"", "field = \"code\", unit = \"lot\"", "only an int or a decimal converts units"),
+        ("\"2\" = \"b\"", "\"2\" = \"a\"", "values has two words for \"a\""),
+        ("field = \"kind\"", "field = \"kind\", agrees = \"nearly\"", "unknown variant `nearly`"),
+        (SERVED, &second, "its questions have different numbers of facet values"),
+    ] {
+        assert!(right.contains(old), "{old} is not in the right file");
+        let at = right.rfind(old).unwrap();
+        let broken = format!("{}{new}{}", &right[..at], &right[at + old.len()..]);
+        let error = load(&broken).expect_err(new);
+        assert!(error.message().contains(expected), "{new}\n  expected {expected}\n  got {}", error.message());
+    }
+}
+
 #[test]
 fn all_problems_of_all_files_are_told_at_once() {
     let wrong = RIGHT.replace("\"18:00\"", "\"26:00\"").replace("scale = 2", "scale = 99");

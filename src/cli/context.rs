@@ -13,6 +13,7 @@ use crate::source::Source;
 use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
+use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 
 pub struct Context {
@@ -38,7 +39,12 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let served = |dataset: &&Arc<Dataset>| dataset.tushare.is_some() && !skip.contains(&dataset.name);
+        let sources = &self.options().sources;
+        let served = |dataset: &&Arc<Dataset>| {
+            let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
+            let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
+            (by_tushare || by_baostock || dataset.database.is_some()) && !skip.contains(&dataset.name)
+        };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
@@ -58,11 +64,36 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
-        self.sqlite_at(&self.options().store.path, create, false).await
+        let options = &self.options().store;
+        let store: Arc<dyn Store> = match options.url() {
+            Some(url) => Arc::new(self.open_postgres(url.expose(), create, false).await?),
+            None => Arc::new(self.open_sqlite(&options.path, create, false)?),
+        };
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(store)
     }
 
-    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
-    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
+    /// The store in a PostgreSQL database, without its tables; one into which a copy has not been finished only if that
+    /// is wanted.
+    pub async fn open_postgres(&self, url: &str, create: bool, unfinished: bool) -> Result<PostgresStore> {
+        let options = &self.options().store;
+        let postgres = PostgresOptions {
+            create,
+            unfinished,
+            schema: options.schema.clone(),
+            connections: options.postgres.connections,
+            wait_seconds: options.postgres.wait_seconds,
+            connect_seconds: options.postgres.connect_seconds,
+            statement_seconds: options.postgres.statement_seconds,
+            lock_seconds: options.postgres.lock_seconds,
+            reconnect_seconds: options.postgres.reconnect_seconds,
+            scan_batch_rows: options.scan_batch_rows,
+        };
+        PostgresStore::open(url, postgres, self.clock.clone()).await
+    }
+
+    /// The store in a file, without its tables; one into which a copy has not been finished only if that is wanted.
+    pub fn open_sqlite(&self, path: &Path, create: bool, unfinished: bool) -> Result<SqliteStore> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
@@ -77,9 +108,7 @@ impl Context {
             shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(Arc::new(store))
+        SqliteStore::open(path, sqlite, self.clock.clone())
     }
 
     /// Reads of the store in two times and price bases.
@@ -103,7 +132,12 @@ impl Context {
         if configured.akshare.enabled {
             sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
         }
+        if configured.baostock.enabled {
+            sources.push(Arc::new(super::baostock::source(self)?));
+        }
         check_ranks(&sources)?;
+        // A database serves tables that no other source has, so that its rank competes with none.
+        sources.extend(super::databases::sources(self)?);
         Ok(sources)
     }
 
@@ -191,6 +225,11 @@ impl Context {
             failure_attempts_max: sync.failure_attempts_max,
             failure_retry_minutes: sync.failure_retry_minutes,
             quota_share: sync.quota_share,
+            tables: engine::table::TableOptions {
+                leaf_rows: self.options().sources.database.leaf_rows,
+                fan_out: self.options().sources.database.fan_out,
+                run_rows_max: self.options().sources.database.run_rows_max,
+            },
             lease_seconds: sync.lease_seconds,
             call_seconds_max: sync.call_seconds_max,
             strategies: crate::plan::Defaults {

@@ -10,16 +10,24 @@ use crate::model::{Dataset, Result, Strategy};
 #[command(after_help = "Examples:
   tidegate datasets
   tidegate datasets daily
+  tidegate datasets --from-table erp.sales.contracts > catalog/contracts.toml
   tidegate datasets --strategies")]
 pub struct Args {
     /// One table, with its columns
     dataset: Option<String>,
+    /// A catalogue file for a table of a configured database, as the database declares it
+    #[arg(long, value_name = "CONNECTION.TABLE", conflicts_with = "dataset")]
+    from_table: Option<String>,
     /// The ways in which a table can be kept
     #[arg(long, conflicts_with = "dataset")]
     strategies: bool,
 }
 
-pub fn run(context: &Context, args: Args) -> Result<u8> {
+pub async fn run(context: &Context, args: Args) -> Result<u8> {
+    if let Some(named) = &args.from_table {
+        print(&super::databases::catalogue_file(context, named).await?)?;
+        return Ok(0);
+    }
     if args.strategies {
         return strategies(context);
     }

@@ -1,10 +1,12 @@
 //! The command line: one file a command. Data goes to stdout, everything else to stderr.
 
 pub mod audit;
+mod baostock;
 pub mod compare;
 pub mod configuration;
 mod conflicts;
 pub mod context;
+mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
@@ -147,7 +149,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Compare(args) => compare::run(&context, args).await,
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
-        Command::Datasets(args) => datasets::run(&context, args),
+        Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

@@ -1,50 +1,21 @@
 //! `tidegate serve --mirror`: the store in a source's own dialect, for the clients that people already use.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use axum::Router;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::progress::stop_on_signal;
-use crate::engine::Stop;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
-use crate::store::Store;
 
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  tidegate serve --mirror
-  tidegate serve --mirror tushare,aktools
-  tidegate serve --mirror --listen 127.0.0.1:0 --set mirror.tokens='[\"secret:5000\"]'
-
-In Python, the official client reads from it after one line:
-  pro = tushare.pro_api('any'); pro._DataApi__http_url = 'http://127.0.0.1:7878'
-
-Users of AKTools change the address only:
-  requests.get('http://127.0.0.1:8080/api/public/stock_zh_a_hist', params={'symbol': '600519'}).json()")]
-pub struct Args {
-    /// Answer these dialects, by commas; Tushare's when none is named
-    #[arg(
-        long,
-        required = true,
-        num_args = 0..=1,
-        value_delimiter = ',',
-        default_missing_value = "tushare",
-        value_name = "DIALECTS"
-    )]
-    mirror: Vec<Dialect>,
-    /// Address and port of the only mirror; port 0 takes a free one [default: mirror.listen and its like]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    listen: Option<String>,
-}
-
-/// What is answered.
+/// The languages that the store is served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Dialect {
     Tushare,
+    Baostock,
     Aktools,
 }
 
@@ -52,54 +23,113 @@ impl Dialect {
     fn name(self) -> &'static str {
         match self {
             Dialect::Tushare => "tushare",
+            Dialect::Baostock => "baostock",
             Dialect::Aktools => "aktools",
         }
     }
+}
 
-    /// The address from the configuration.
-    fn listen(self, context: &Context) -> &str {
-        let mirror = &context.options().mirror;
-        match self {
-            Dialect::Tushare => &mirror.listen,
-            Dialect::Aktools => &mirror.aktools_listen,
-        }
-    }
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate serve --mirror
+  tidegate serve --mirror tushare --listen 127.0.0.1:0 --set mirror.tokens='[\"secret:5000\"]'
+  tidegate serve --mirror tushare,baostock --listen baostock=127.0.0.1:10031
 
-    fn router(self, context: &Context, store: Arc<dyn Store>) -> Router {
-        let catalog = context.catalog.clone();
-        match self {
-            Dialect::Tushare => crate::mirror::tushare::router(store, catalog, options(context), context.clock.clone()),
-            Dialect::Aktools => {
-                crate::mirror::aktools::router(store, catalog, aktools_options(context), context.clock.clone())
-            }
-        }
-    }
+In Python, the official clients read from it after one line:
+  pro = tushare.pro_api('any'); pro._DataApi__http_url = 'http://127.0.0.1:7878'
+  baostock.common.contants.BAOSTOCK_SERVER_IP = '127.0.0.1'
+
+Users of AKTools change the address only:
+  requests.get('http://127.0.0.1:8080/api/public/stock_zh_a_hist', params={'symbol': '600519'}).json()")]
+pub struct Args {
+    /// Answer in these dialects; without names in all of them
+    #[arg(
+        long,
+        required = true,
+        value_name = "DIALECTS",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        default_missing_value = "tushare,baostock,aktools"
+    )]
+    mirror: Vec<Dialect>,
+    /// Address and port of a dialect (`baostock=127.0.0.1:0`); an address alone serves one dialect: the one named, or
+    /// Tushare's. Port 0 takes a free one [default: mirror.listen and its like]
+    #[arg(long, value_name = "[DIALECT=]ADDRESS:PORT")]
+    listen: Vec<String>,
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
-    if args.listen.is_some() && args.mirror.len() > 1 {
-        return Err(Error::invalid("--listen names one address, and several mirrors are asked for")
-            .hint("set mirror.listen and mirror.aktools_listen instead"));
-    }
+    let places = places(context, &args)?;
     let store = context.store().await?;
-    let (mut bound, mut urls) = (Vec::new(), serde_json::Map::new());
-    for dialect in &args.mirror {
-        let listen = args.listen.as_deref().unwrap_or_else(|| dialect.listen(context));
-        let (listener, address) = bind(context, listen).await?;
-        eprintln!("serving the dialect of {} on http://{address}; Ctrl-C ends it", dialect.name());
-        urls.insert(dialect.name().to_string(), format!("http://{address}").into());
-        bound.push((listener, dialect.router(context, store.clone())));
+    let stop = stop_on_signal();
+    let (mut serving, mut urls) = (JoinSet::new(), serde_json::Map::new());
+    let mut first = None;
+    for (dialect, listen) in places {
+        let (listener, address) = bind(&listen).await?;
+        check_exposure(&address, &options(context))?;
+        let (stop, catalog, clock) = (stop.clone(), context.catalog.clone(), context.clock.clone());
+        let shutdown = async move { stop.wait().await };
+        let router = match dialect {
+            Dialect::Tushare => Some(crate::mirror::tushare::router(store.clone(), catalog, options(context), clock)),
+            Dialect::Aktools => {
+                Some(crate::mirror::aktools::router(store.clone(), catalog, aktools_options(context), clock))
+            }
+            Dialect::Baostock => None,
+        };
+        let url = if router.is_some() { format!("http://{address}") } else { address.to_string() };
+        eprintln!("serving the dialect of {} on {url}; Ctrl-C ends it", dialect.name());
+        first.get_or_insert_with(|| url.clone());
+        urls.insert(dialect.name().to_string(), url.into());
+        match router {
+            Some(router) => serving.spawn(crate::mirror::serve(listener, router, shutdown)),
+            None => {
+                let mirror = super::baostock::mirror(context, store.clone());
+                serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown))
+            }
+        };
     }
     if context.json {
-        let first = args.mirror.first().and_then(|dialect| urls.get(dialect.name()));
         context.print_json(&serde_json::json!({ "url": first, "mirrors": urls }))?;
     }
-    let stop = stop_on_signal();
-    futures::future::try_join_all(bound.into_iter().map(|(listener, router)| serve(listener, router, &stop))).await?;
+    while let Some(ended) = serving.join_next().await {
+        ended.map_err(|error| Error::bug("a mirror broke off").caused_by(error))??;
+    }
     Ok(0)
 }
 
-async fn bind(context: &Context, listen: &str) -> Result<(TcpListener, SocketAddr)> {
+/// Which dialect is served where.
+fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
+    let mirror = &context.options().mirror;
+    let bare: Vec<&String> = args.listen.iter().filter(|text| !text.contains('=')).collect();
+    let mut dialects = args.mirror.clone();
+    dialects.dedup();
+    if !bare.is_empty() && dialects.len() > 1 {
+        dialects.truncate(1);
+    }
+    let mut places = Vec::new();
+    for dialect in &dialects {
+        let named = |text: &&String| text.split_once('=').is_some_and(|(name, _)| name == dialect.name());
+        let given = args.listen.iter().find(named).and_then(|text| text.split_once('=')).map(|(_, address)| address);
+        let configured = match dialect {
+            Dialect::Tushare => &mirror.listen,
+            Dialect::Baostock => &mirror.baostock_listen,
+            Dialect::Aktools => &mirror.aktools_listen,
+        };
+        let address = given.or(bare.first().map(|text| text.as_str())).unwrap_or(configured);
+        places.push((*dialect, address.to_string()));
+    }
+    let known = |text: &&String| match text.split_once('=') {
+        Some((name, _)) => dialects.iter().any(|dialect| dialect.name() == name),
+        None => true,
+    };
+    match args.listen.iter().find(|text| !known(text)) {
+        Some(text) => Err(Error::invalid(format!("--listen {text} names no dialect that is served"))
+            .hint("name it under --mirror too")),
+        None => Ok(places),
+    }
+}
+
+async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let message = format!("listening on {listen} failed: {error}");
         Error::invalid(message)
@@ -107,13 +137,7 @@ async fn bind(context: &Context, listen: &str) -> Result<(TcpListener, SocketAdd
             .hint("choose another port with --listen, or 127.0.0.1:0 for a free one")
     })?;
     let address = listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
-    check_exposure(&address, &options(context))?;
     Ok((listener, address))
-}
-
-async fn serve(listener: TcpListener, router: Router, stop: &Stop) -> Result<()> {
-    let stop = stop.clone();
-    crate::mirror::serve(listener, router, async move { stop.wait().await }).await
 }
 
 /// The tokens are the same for every mirror.
@@ -146,7 +170,7 @@ fn options(context: &Context) -> MirrorOptions {
 }
 
 /// Beyond this machine, nobody is served without a token.
-fn check_exposure(address: &std::net::SocketAddr, options: &MirrorOptions) -> Result<()> {
+fn check_exposure(address: &SocketAddr, options: &MirrorOptions) -> Result<()> {
     if address.ip().is_loopback() || !options.accounts.is_empty() {
         return Ok(());
     }

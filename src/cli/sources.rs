@@ -100,7 +100,7 @@ fn look_at(context: &Context, source: &dyn Source, used: &[(String, u64)], healt
         rank: source.rank(),
         available: None,
         why_not: None,
-        address: option(&context.config, name, "url").map(|(value, _)| value),
+        address: ["url", "address"].iter().find_map(|key| option(&context.config, name, key)).map(|(value, _)| value),
         token: token(&context.config, name),
         datasets: context.catalog.datasets().iter().filter(served).count(),
         calls_today: used.iter().map(|(_, calls)| calls).sum(),

@@ -77,7 +77,9 @@ fn found(column: &str, name: &str, change: impl Fn(usize, [f64; 3]) -> [f64; 3])
 #[test]
 fn each_way_in_which_sides_differ_is_counted_and_named() {
     type Change = fn(usize, [f64; 3]) -> [f64; 3];
-    let cases: [(&str, &str, &str, Change, [u64; 3], Option<&str>); 12] = [
+    /// What is different, the column, the right side, how it differs; equal, rounding and different; the cause.
+    type Case = (&'static str, &'static str, &'static str, Change, [u64; 3], Option<&'static str>);
+    let cases: [Case; 12] = [
         ("the same", "close", "x", |_, row| row, [40, 0, 0], None),
         ("lots", "vol", "x", |_, [c, v, f]| [c, v / 100.0, f], [0, 0, 40], Some("unit")),
         ("shares as lots", "vol", "x", |_, [c, v, f]| [c, v * 100.0, f], [0, 0, 40], Some("unit")),

@@ -15,10 +15,12 @@ use crate::model::{Error, Result};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Options have defaults; the customary names of tokens and priorities go under Tidegate's own.
-const CUSTOMARY: [(&str, &str); 3] = [
+const CUSTOMARY: [(&str, &str); 5] = [
     ("TS_TOKEN", "sources.tushare.token"),
     ("TUSHARE_TOKEN", "sources.tushare.token"),
     ("TUSHARE_PRIORITY", "sources.tushare.rank"),
+    ("AKSHARE_PRIORITY", "sources.akshare.rank"),
+    ("BAOSTOCK_PRIORITY", "sources.baostock.rank"),
 ];
 
 /// The value of one option with its origin.

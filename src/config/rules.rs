@@ -22,6 +22,10 @@ pub enum Rule {
     Date,
     Secret,
     Accounts,
+    /// A list of `name=address`, addresses of databases.
+    Connections,
+    /// A name that needs no quotes in SQL.
+    Name,
     /// A list of names.
     Names,
 }
@@ -32,12 +36,20 @@ const WHEN: Rule = OneOf(&["auto", "always", "never"]);
 
 /// Every option with its rule, in the order of `config.default.toml`.
 pub const RULES: &[(&str, Rule)] = &[
+    ("store.url", Rule::Secret),
+    ("store.schema", Name),
     ("store.path", NamedPath),
     ("store.cache_mb", Integer(1, 65_536)),
     ("store.busy_timeout_ms", Integer(0, 3_600_000)),
     ("store.synchronous", OneOf(&["normal", "full"])),
     ("store.scan_batch_rows", Integer(1, 1_000_000)),
     ("store.shared", Any),
+    ("store.postgres.connections", Integer(2, 1_000)),
+    ("store.postgres.wait_seconds", Integer(1, 86_400)),
+    ("store.postgres.connect_seconds", Integer(1, 3_600)),
+    ("store.postgres.statement_seconds", Integer(0, 86_400)),
+    ("store.postgres.lock_seconds", Integer(1, 86_400)),
+    ("store.postgres.reconnect_seconds", Integer(0, 86_400)),
     ("catalog.folder", Path),
     ("sync.concurrency", Integer(1, 64)),
     ("sync.datasets_at_once", Integer(1, 16)),
@@ -85,6 +97,15 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tushare.body_mb_max", Integer(1, 1_024)),
     ("sources.tushare.gzip", Any),
     ("sources.tushare.per_minute", Integer(0, 1_000_000)),
+    ("sources.database.connections", Connections),
+    ("sources.database.rank", Integer(1, 255)),
+    ("sources.database.page_rows", Integer(1, 1_000_000)),
+    ("sources.database.page_mb", Integer(1, 1_024)),
+    ("sources.database.statement_timeout_seconds", Integer(1, 86_400)),
+    ("sources.database.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.database.leaf_rows", Integer(1, 1_000_000)),
+    ("sources.database.fan_out", Integer(2, 256)),
+    ("sources.database.run_rows_max", Integer(0, 1_000_000_000_000)),
     ("sources.akshare.enabled", Any),
     ("sources.akshare.via", OneOf(&["aktools", "eastmoney"])),
     ("sources.akshare.url", Url),
@@ -113,7 +134,24 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tidegate.gzip", Any),
     ("sources.tidegate.per_minute", Integer(0, 1_000_000)),
     ("read.sort_rows_max", Integer(1, 100_000_000)),
+    ("sources.baostock.enabled", Any),
+    ("sources.baostock.address", Address),
+    ("sources.baostock.user", Any),
+    ("sources.baostock.password", Rule::Secret),
+    ("sources.baostock.api_key", Rule::Secret),
+    ("sources.baostock.rank", Integer(1, 255)),
+    ("sources.baostock.sessions", Integer(1, 64)),
+    ("sources.baostock.timeout_seconds", Integer(1, 3_600)),
+    ("sources.baostock.connect_timeout_seconds", Integer(1, 3_600)),
+    ("sources.baostock.reply_mb_max", Integer(1, 1_024)),
+    ("sources.baostock.rows_max", Integer(1, 1_000_000)),
+    ("sources.baostock.page_rows", Integer(1, 20_000)),
+    ("sources.baostock.whole_day", OneOf(&["auto", "never", "always"])),
+    ("sources.baostock.per_minute", Integer(0, 1_000_000)),
     ("mirror.listen", Address),
+    ("mirror.baostock_listen", Address),
+    ("mirror.baostock_connections", Integer(1, 10_000)),
+    ("mirror.baostock_idle_seconds", Integer(1, 86_400)),
     ("mirror.aktools_listen", Address),
     ("mirror.tokens", Accounts),
     ("mirror.enforce_points", Any),
@@ -139,7 +177,7 @@ pub fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     pub fn is_secret(self) -> bool {
-        matches!(self, Rule::Secret | Accounts)
+        matches!(self, Rule::Secret | Accounts | Connections)
     }
 
     pub fn is_path(self) -> bool {
@@ -157,6 +195,7 @@ impl Rule {
                 format!("a number from {low} to {high}")
             }
             (OneOf(names), _) if !names.contains(&text) => format!("one of {}", quoted(names)),
+            (Name, _) if !is_name(text) => "a name of small letters, digits and _, at most 40".to_owned(),
             (NamedPath, _) if text.is_empty() => "a path".to_owned(),
             (Url, _) if !is_url(text) => "an address that begins with http:// or https://".to_owned(),
             (Address, _) if !is_address(text) => "an address and a port such as 127.0.0.1:7878".to_owned(),
@@ -165,6 +204,10 @@ impl Rule {
             }
             (Accounts, Value::Array(entries)) if !entries.iter().all(is_account) => {
                 "a list of \"token\" or \"token:points\"".to_owned()
+            }
+            (Connections, Value::Array(entries)) if !connections_fit(entries) => {
+                "a list of \"name=postgres://...\", \"name=sqlite://...\" or \"name=file://...\", each name once"
+                    .to_owned()
             }
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
@@ -176,6 +219,14 @@ impl Rule {
 fn quoted(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     names.join(", ")
+}
+
+fn is_name(text: &str) -> bool {
+    let fits = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_';
+    !text.is_empty()
+        && text.len() <= 40
+        && text.chars().all(fits)
+        && !text.starts_with(|first: char| first.is_ascii_digit())
 }
 
 fn is_url(text: &str) -> bool {
@@ -192,6 +243,24 @@ fn is_account(entry: &Value) -> bool {
         Some((token, points)) => !token.is_empty() && points.parse::<u32>().is_ok(),
         None => false,
     }
+}
+
+fn connections_fit(entries: &[Value]) -> bool {
+    let parted: Option<Vec<(String, Secret)>> = entries.iter().map(|entry| connection(entry.as_str()?)).collect();
+    let once = |found: &[(String, Secret)]| {
+        let names: std::collections::BTreeSet<&String> = found.iter().map(|(name, _)| name).collect();
+        names.len() == found.len()
+    };
+    parted.is_some_and(|found| once(&found))
+}
+
+/// Splits `name=address`; `None` when it is something else.
+pub fn connection(entry: &str) -> Option<(String, Secret)> {
+    let (name, address) = entry.split_once('=')?;
+    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let schemes = ["postgres://", "postgresql://", "sqlite://", "file://"];
+    let known = schemes.iter().any(|scheme| address.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    (named && known).then(|| (name.to_owned(), Secret::new(address)))
 }
 
 /// Splits `token:points`.

@@ -8,6 +8,8 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::Engine;
 use super::progress::{Phase, Watcher};
 use crate::model::{Change, Error, ErrorKind, Fence, Instant, Lease, Result, Task, TaskId, TaskState};
@@ -109,9 +111,15 @@ impl Engine {
         work: impl Future<Output = T>,
     ) -> Kept<T> {
         let Some(lease) = lease else { return Kept::Worked(work.await) };
+        // On its own: planning and decoding may keep this task busy for longer than a lease.
+        let engine = self.clone();
+        let mut keeper = JoinSet::new();
+        keeper.spawn(async move { engine.keep(fence, lease).await });
         tokio::select! {
             biased;
-            lost = self.keep(fence, lease) => Kept::Lost(lost),
+            Some(lost) = keeper.join_next() => {
+                Kept::Lost(lost.unwrap_or_else(|error| Error::bug("keeping a lease ended early").caused_by(error)))
+            }
             worked = work => Kept::Worked(worked),
         }
     }
@@ -158,7 +166,7 @@ impl Engine {
 }
 
 fn over(task: TaskId, why: Option<Error>) -> Error {
-    let error = Error::storage(format!("the lease on task {task} ended before it could be renewed"));
+    let error = Error::conflict(format!("the lease on task {task} ended before it could be renewed"));
     let error = error.hint("see whether the store can be reached, or raise sync.lease_seconds; then run it again");
     match why {
         Some(why) => error.caused_by(why),

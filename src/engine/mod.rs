@@ -11,6 +11,7 @@ pub mod conflicts;
 pub mod days;
 pub mod fetch;
 pub mod gate;
+pub mod hash;
 pub mod knowledge;
 pub mod lease;
 pub mod migrate;
@@ -25,8 +26,10 @@ pub mod shared;
 pub mod standing;
 pub mod stop;
 pub mod strategy;
+pub mod table;
 pub mod task;
 pub mod together;
+pub mod watermark;
 pub mod write;
 
 use std::sync::Arc;
@@ -80,6 +83,8 @@ pub struct Options {
     pub failure_retry_minutes: u32,
     /// Share of the source's calls per minute that are used, 0 to 1.
     pub quota_share: f64,
+    /// How tables of databases are compared.
+    pub tables: table::TableOptions,
     /// How long a running task belongs to a process that gives no sign of life, where several share the store.
     pub lease_seconds: u32,
     /// How long a call may take where several processes share the quota.
@@ -111,6 +116,7 @@ impl Default for Options {
             failure_attempts_max: 12,
             failure_retry_minutes: 30,
             quota_share: 1.0,
+            tables: table::TableOptions::default(),
             lease_seconds: 30,
             call_seconds_max: 120,
             strategies: Default::default(),

@@ -28,9 +28,12 @@ pub struct Places {
     clock: Clock,
     call_seconds_max: u32,
     /// One asks the store at a time for each source and API: the others would only ask the same.
-    turns: Mutex<HashMap<(String, String), Arc<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<HashMap<(String, String), Turn>>,
     answered: Answers,
 }
+
+/// Held by whoever asks the store for a place.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Places of answered calls, and when each is free: told to the store together with the next question.
 type Answers = Arc<Mutex<Vec<(i64, Instant)>>>;

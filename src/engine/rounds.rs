@@ -110,11 +110,15 @@ impl Engine {
         watcher: &Watcher,
     ) -> Result<WorkEnd> {
         let dataset = self.catalog.get(&task.dataset)?.clone();
-        let candidates = self.candidates(&dataset, task.request.source.as_deref()).await?;
+        let mut candidates = self.candidates(&dataset, task.request.source.as_deref()).await?;
         rounds.best =
             candidates.iter().min_by_key(|(source, _)| source.rank()).map(|(best, _)| best.name().to_string());
         loop {
             watcher.tell(|progress| progress.phase = Phase::Planning);
+            for (source, offer) in &mut candidates {
+                // What a source has learnt since, it offers no longer.
+                *offer = source.offer(&dataset).unwrap_or_else(|| offer.clone());
+            }
             let Some(turn) = self.turn(&dataset, &candidates, rounds) else { return rounds.end() };
             if !rounds.began {
                 rounds.notes.extend(self.left_alone(&dataset, &candidates[..turn.candidate]));
@@ -285,7 +289,8 @@ impl Engine {
                     && overlap(&doubt.area, &claim.area)
             };
             let old = rounds.force && claim.at < rounds.since;
-            !old && !(worse && !claim.holds_at(now)) && !rounds.doubts.iter().any(doubted)
+            let given_way = worse && !claim.holds_at(now);
+            !(old || given_way || rounds.doubts.iter().any(doubted))
         };
         let mut coverage = self.store.coverage(&dataset.name).await?;
         coverage.market.retain(holds);

@@ -117,6 +117,9 @@ impl Engine {
     /// What a sync of `request` would do now, from the first source that is not in `set_aside`.
     pub async fn plan(&self, dataset: &str, request: &Request, set_aside: &[String]) -> Result<Planned> {
         let dataset = self.catalog.get(dataset)?.clone();
+        if dataset.database.is_some() {
+            return self.plan_table(&dataset, request).await;
+        }
         let candidates = self.candidates(&dataset, request.source.as_deref()).await?;
         let now = self.clock.now();
         let usable = |(source, _): &&Candidate| {
@@ -134,8 +137,14 @@ impl Engine {
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
         let (fence, lease) = self.take(id).await?;
         let mut task = self.task(id).await?;
+        let is_table = self.catalog.get(&task.dataset)?.database.is_some();
         let mut rounds = Rounds::new(task.created_at, task.request.force);
-        let work = self.run_rounds(&mut task, fence, &mut rounds, stop, watcher);
+        let work = async {
+            match is_table {
+                true => self.run_table(&mut task, fence, stop, watcher).await,
+                false => self.run_rounds(&mut task, fence, &mut rounds, stop, watcher).await,
+            }
+        };
         let kept = self.while_leased(fence, lease, work).await;
         // What nobody tells the store of its calls is counted against the quota for longer than it need be.
         if let Err(error) = self.places.settle().await {
@@ -215,7 +224,7 @@ impl Engine {
     }
 
     /// Writes down what this run is going to do. Figures of earlier runs of the task stay in.
-    async fn begin(&self, task: &mut Task, fence: Fence, slices: &[Slice], watcher: &Watcher) -> Result<()> {
+    pub(super) async fn begin(&self, task: &mut Task, fence: Fence, slices: &[Slice], watcher: &Watcher) -> Result<()> {
         task.fence = fence.fence;
         task.totals.slices_failed = 0;
         task.totals.slices_planned = task.totals.slices_done + slices.len() as u64;

@@ -52,7 +52,9 @@ impl Engine {
     pub async fn with_prerequisites(&self, wanted: Vec<(String, Request)>) -> Result<Vec<(String, Request)>> {
         let source = wanted.first().and_then(|(_, request)| request.source.clone());
         let (mut first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
-        if !rest.is_empty() {
+        let of_market =
+            |(name, _): &(String, Request)| self.catalog.get(name).is_ok_and(|dataset| dataset.database.is_none());
+        if rest.iter().any(of_market) {
             let stale = self.prerequisites(source.as_deref()).await?;
             let asked: Vec<String> = first.iter().map(|(dataset, _)| dataset.clone()).collect();
             first.extend(stale.into_iter().filter(|(dataset, _)| !asked.contains(dataset)));

@@ -197,6 +197,11 @@ impl<'a> Writer<'a> {
                     self.dismiss(asker, Error::new(error.kind(), message).hint(hint).caused_by(error));
                 }
             }
+            // The refusal taught the source what it has not got: it is asked in another way.
+            Ended::SetAside { error, totals, .. } if !error.whole_source() && self.offers_otherwise(asker) => {
+                self.count_totals(asker, totals, Served::default(), Some(&error));
+                self.stop_work(WorkEnd::Again);
+            }
             Ended::SetAside { error, heard, totals } => {
                 let wrong = u64::from(heard == Heard::Wrong);
                 self.count_totals(asker, totals, Served { wrong, ..Served::default() }, Some(&error));
@@ -211,6 +216,12 @@ impl<'a> Writer<'a> {
                 self.stop_work(WorkEnd::Aborted(error));
             }
         }
+    }
+
+    /// Whether the source offers something else now than when the round was planned.
+    fn offers_otherwise(&self, asker: usize) -> bool {
+        let asker = &self.askers[asker];
+        asker.source.offer(&asker.dataset).is_some_and(|now| now != asker.offer)
     }
 
     fn take_answer(&mut self, asker: usize, change: RowsChange, totals: Totals) {

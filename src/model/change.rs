@@ -12,6 +12,7 @@ use super::copy::Piece;
 use super::dataset::Dataset;
 use super::event::EventType;
 use super::health::Health;
+use super::keys::KeyRange;
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -145,10 +146,13 @@ pub struct RowsChange {
     pub quarantined: Vec<Quarantined>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// The area becomes exactly these rows; stored rows that are not among them are withdrawn.
     Replace,
+    /// As `Replace` for the rows of the area whose keys lie in the range; every row of the batch does. All other rows
+    /// of the area stay as they are.
+    ReplaceKeys(KeyRange),
     /// As `Replace`, but null never erases a value and nothing is withdrawn. A column under `policy.fields` of the
     /// dataset follows its rule instead, whatever the rank of the source: keep_first keeps a stored value, keep_last
     /// takes the new one even when it is null, max and min take the greater and the smaller of two values.

@@ -7,6 +7,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use super::change::Write;
+use super::database::Database;
 use super::day::Day;
 use super::strategy::Strategy;
 
@@ -56,6 +57,9 @@ pub struct Dataset {
     /// How AKShare serves it (through AKTools or the pages underneath); empty when it does not.
     #[serde(default)]
     pub akshare: Vec<Service>,
+    /// Which table of a database holds it; absent when none does.
+    #[serde(default)]
+    pub database: Option<Database>,
     pub columns: Vec<Column>,
 }
 

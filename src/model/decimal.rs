@@ -65,7 +65,7 @@ fn collect_digits(text: &[u8]) -> Option<(Digits, i32)> {
     seen_digit.then_some((digits, fraction_len))
 }
 
-/// A significand of at most 37 digits; what follows is only remembered as "not zero".
+/// A significand of at most 38 digits; what follows is only remembered as "not zero".
 #[derive(Default)]
 struct Digits {
     value: u128,
@@ -74,7 +74,7 @@ struct Digits {
 }
 
 impl Digits {
-    const LEN_MAX: u32 = 37;
+    const LEN_MAX: u32 = 38;
 
     /// Whether the digit was kept.
     fn push(&mut self, digit: u8) -> bool {
@@ -254,6 +254,13 @@ mod tests {
             ("99999999999999999999", 4, 0, Some(999_999_999_999_999_999_990_000)),
             ("-1234567.1234", 4, 3, Some(-12_345_671_234_000)),
             ("000000000000000000000000000000000000000000.1", 1, 0, Some(1)),
+            ("12345678901234567890123456789012345678", 0, 0, Some(12_345_678_901_234_567_890_123_456_789_012_345_678)),
+            (
+                "-9.9999999999999999999999999999999999999",
+                37,
+                0,
+                Some(-99_999_999_999_999_999_999_999_999_999_999_999_999),
+            ),
             ("", 2, 0, None),
             ("-", 2, 0, None),
             ("nan", 2, 0, None),

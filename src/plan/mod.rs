@@ -4,6 +4,7 @@ mod audit;
 mod days;
 mod expect;
 mod judge;
+pub mod ranges;
 mod realtime;
 mod schedule;
 mod statements;

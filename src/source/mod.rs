@@ -2,8 +2,10 @@
 
 pub mod akshare;
 pub mod baostock;
+pub mod database;
 pub mod file;
 mod http;
+pub mod tables;
 pub mod tushare;
 
 use std::sync::Arc;
@@ -58,4 +60,9 @@ pub trait Source: Send + Sync {
 
     /// Asks the cheapest question there is, to see whether the door opens.
     async fn probe(&self) -> Result<()>;
+
+    /// What it answers as a source of whole tables with a key; `None` when it is no database.
+    fn tables(&self) -> Option<&dyn tables::Tables> {
+        None
+    }
 }

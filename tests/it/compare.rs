@@ -163,7 +163,11 @@ fn a_simulated_source_that_lies_is_found_out_and_nothing_is_written() {
         ("yuan for thousands", daily(lie("amount", 3)), Some("amount"), Some("unit")),
         (
             "corrected",
-            daily(Fault::LateCorrection { column: Some("pct_chg".into()), every: 5 }),
+            vec![
+                Rule::always(Fault::LateCorrection { column: Some("pct_chg".into()), every: 5 })
+                    .of("daily")
+                    .with("trade_date", "20240110"),
+            ],
             Some("pct_chg"),
             Some("scattered"),
         ),

@@ -8,6 +8,7 @@ use tidegate::model::{
 };
 use tidegate::store::Store;
 
+use crate::postgres_server::shared;
 use crate::world::{Wanted, World};
 
 /// A world whose store has something in every table of the ledger, with revisions and a withdrawn row.
@@ -53,7 +54,7 @@ fn filled() -> World {
     world.sqlite_write(
         "insert into _failure (dataset, security, from_day, to_day, source, task, kind, message, attempts, attempts_max, \
          next_attempt_at, first_at, last_at) values ('daily', '', '2024-01-08', '2024-01-08', 'tushare', 1, 'transient', \
-         'gone', 1, 3, '2024-02-01T00:00:00+08:00', '2024-02-01T00:00:00.5+08:00', '2024-02-01T00:00:00.5+08:00')",
+         'gone', 1, 3, '2024-02-01T00:00:00+08:00', '2024-02-01T00:00:00.500+08:00', '2024-02-01T00:00:00.500+08:00')",
     );
     world
 }
@@ -84,6 +85,14 @@ fn dump(path: &std::path::Path) -> Vec<String> {
     lines
 }
 
+fn assert_same(world: &World) {
+    let (copy, store) = (dump(&copy_path(world)), dump(&world.store_path()));
+    for (copied, stored) in copy.iter().zip(&store) {
+        assert_eq!(copied, stored);
+    }
+    assert_eq!(copy.len(), store.len());
+}
+
 #[test]
 fn a_copy_equals_its_store_to_the_last_value_and_work_goes_on_in_it() {
     let world = filled();
@@ -100,7 +109,7 @@ fn a_copy_equals_its_store_to_the_last_value_and_work_goes_on_in_it() {
         assert_eq!(rows(table), stored, "{table}");
     }
     assert!(rows("daily_revision") > 1, "a withdrawn row and a corrected one");
-    assert_eq!(dump(&copy_path(&world)), dump(&world.store_path()));
+    assert_same(&world);
 
     let before = world.server.served().len();
     let path = format!("store.path={}", copy_path(&world).display());
@@ -137,7 +146,17 @@ fn a_table_that_the_catalogue_does_not_have_is_not_left_behind_in_silence() {
 fn a_copy_that_broke_off_is_no_store_and_is_begun_anew() {
     let world = filled();
     let (from, to) = urls(&world);
-    let migrate = ["migrate", "--from", &from, "--to", &to, "--set", "sync.commit_rows=200"];
+    let migrate = [
+        "migrate",
+        "--from",
+        &from,
+        "--to",
+        &to,
+        "--set",
+        "sync.commit_rows=200",
+        "--set",
+        "store.scan_batch_rows=500",
+    ];
     let path = format!("store.path={}", copy_path(&world).display());
     let mut deaths = 0;
     for step in (2..).step_by(7) {
@@ -155,7 +174,44 @@ fn a_copy_that_broke_off_is_no_store_and_is_begun_anew() {
     }
     assert!(deaths > 3, "the copy ended before it could be broken off: {deaths}");
     world.run(&["status", "--set", &path], 0);
-    assert_eq!(dump(&copy_path(&world)), dump(&world.store_path()), "{deaths} half copies left nothing");
+    assert_same(&world);
     let store: &dyn Store = &world.store();
     assert!(!store.shares_tasks());
+}
+
+/// File to database to file again: the last file is the first one, and the database goes on where the file was.
+#[test]
+fn a_store_moves_to_postgresql_and_back_without_a_difference() {
+    let world = filled();
+    let (file, copy) = urls(&world);
+    let (_, database) = shared().fresh_database();
+    let to = world.run(&["migrate", "--from", &file, "--to", &database, "--json"], 0).json();
+    let back = world.run(&["migrate", "--from", &database, "--to", &copy, "--json"], 0).json();
+    assert_eq!(to["tables"], back["tables"], "counts and checksums are those of any engine");
+    assert_same(&world);
+    let twice = world.run(&["migrate", "--from", &file, "--to", &database], 5);
+    assert!(twice.stderr.contains("not empty"), "{}", twice.stderr);
+
+    let url = format!("store.url={database}");
+    let before = world.server.served().len();
+    world.run(&["sync", "adj_factor", "--from", "2024-01-02", "--to", "2024-01-31", "--set", &url], 0);
+    assert_eq!(world.server.served().len(), before, "what the copy claims is not asked for");
+    world.run(&["sync", "daily_basic", "--from", "2024-01-02", "--to", "2024-01-05", "--quiet", "--set", &url], 0);
+}
+
+#[test]
+fn a_copy_into_postgresql_that_broke_off_is_no_store_and_is_begun_anew() {
+    let world = filled();
+    let (file, copy) = urls(&world);
+    let (_, database) = shared().fresh_database();
+    let migrate = ["migrate", "--from", &file, "--to", &database, "--set", "store.scan_batch_rows=500"];
+    let small = [&migrate[..], &["--set", "sync.commit_rows=200"]].concat();
+    let died = world.tidegate(&small).env("TIDEGATE_DIE_AT", "30").output().unwrap();
+    assert!(!died.status.success());
+    let url = format!("store.url={database}");
+    let refused = world.run(&["status", "--set", &url], 5);
+    assert!(refused.stderr.contains("broke off"), "{}", refused.stderr);
+    world.run(&migrate, 0);
+    world.run(&["migrate", "--from", &database, "--to", &copy], 0);
+    assert_same(&world);
 }

@@ -42,7 +42,7 @@ impl Team {
         let set = [
             "store.shared=true",
             "sources.tushare.points=2000",
-            "sync.lease_seconds=1",
+            "sync.lease_seconds=2",
             "sync.call_seconds_max=2",
             "sync.commit_slices=2",
             "sync.commit_linger_ms=5",

@@ -38,7 +38,7 @@ impl Step {
         let span = Span::new(Day::new(2024, 1, self.from).unwrap(), Day::new(2024, 1, self.to).unwrap());
         Change::Rows(RowsChange {
             area: Area::new(self.code.map_or(Securities::All, Securities::one), span),
-            write: self.write,
+            write: self.write.clone(),
             rank: self.rank,
             claim: None,
             ..quotes_of_day(1, &rows)

@@ -73,7 +73,7 @@ impl Asked {
         RowsChange {
             area: Area::new(self.security.map_or(Securities::All, Securities::one), span),
             batch: quote_batch(&self.rows),
-            write: self.write,
+            write: self.write.clone(),
             rank: self.rank,
             source: Arc::from(self.source.as_str()),
             claim: template.claim.filter(|_| self.claimed),
@@ -209,7 +209,7 @@ impl Random {
             Write::FirstWins,
             Write::LastWins,
         ];
-        let write = writes[self.below(writes.len() as u64) as usize];
+        let write = writes[self.below(writes.len() as u64) as usize].clone();
         let rank = [1, 1, 2, 3][self.below(4) as usize];
         let claimed = self.below(4) > 0;
         let mut asked = Asked { security, from, to, rows: vec![], write, rank, claimed, source: format!("s{number}") };

@@ -12,6 +12,7 @@ use tidegate::model::*;
 use tidegate::store::Store;
 
 pub use crate::store_conflicts::*;
+pub use crate::store_workers::*;
 
 /// A fresh, empty store and what must outlive it.
 pub struct Fresh {
@@ -180,6 +181,7 @@ macro_rules! store_suite {
             a_slice_replaces_its_area_and_twice_changes_nothing,
             slices_of_one_commit_are_counted_one_by_one,
             overlapping_areas_of_one_commit_end_as_if_one_came_after_the_other,
+            a_range_of_keys_is_replaced_and_every_other_key_stays,
             merging_never_erases_and_never_withdraws,
             a_worse_source_fills_gaps_and_overwrites_nothing,
             columns_that_a_source_lacks_keep_what_is_stored,
@@ -194,6 +196,8 @@ macro_rules! store_suite {
             a_new_claim_cuts_what_it_overlaps,
             a_claim_of_the_market_replaces_those_of_securities_inside,
             a_late_or_doubled_worker_is_refused,
+            a_leased_task_is_its_workers_until_the_lease_ends,
+            places_are_shared_and_never_more_than_the_limits,
             a_dataset_has_one_open_task,
             tasks_follow_their_states_and_say_so,
             progress_and_rows_add_up_in_the_totals_of_the_task,
@@ -267,6 +271,38 @@ pub async fn overlapping_areas_of_one_commit_end_as_if_one_came_after_the_other(
     assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.09|-", "000002.SZ|2024-01-02|0.02|-"]);
 }
 
+pub async fn a_range_of_keys_is_replaced_and_every_other_key_stays(store: &dyn Store) {
+    let row = |code, day, close| (code, day, Some(close), None);
+    let first = [row("a", 2, 1), row("a", 3, 2), row("b", 2, 3), row("b", 9, 4), row("c", 2, 5)];
+    commit_rows(store, RowsChange { area: Area::whole(), ..quotes_of_day(2, &first) }).await;
+    let key = |code: &str, of_january: i8| {
+        vec![KeyPart::Text(code.to_owned()), KeyPart::Day(Day::new(2024, 1, of_january).unwrap())]
+    };
+    let replaced = |after: Option<Key>, upto: Option<Key>, rows: &[Quote]| RowsChange {
+        area: Area::whole(),
+        write: Write::ReplaceKeys(KeyRange { after, upto }),
+        claim: None,
+        ..quotes_of_day(2, rows)
+    };
+    let middle = [row("b", 2, 30), row("b", 5, 6)];
+    let change = replaced(Some(key("a", 3)), Some(key("b", 9)), &middle);
+    assert_eq!(counts(commit_rows(store, change.clone()).await), [1, 1, 0, 1, 0]);
+    let expected = ["a|2024-01-02|0.01|-", "a|2024-01-03|0.02|-", "b|2024-01-02|0.3|-", "b|2024-01-05|0.06|-"];
+    assert_eq!(all_quotes(store).await, [&expected[..], &["c|2024-01-02|0.05|-"]].concat());
+    assert_eq!(counts(commit_rows(store, change).await), [0, 0, 2, 0, 0]);
+    let days = store.coverage("quotes").await.unwrap().rows_by_day;
+    assert_eq!(days, [(day("20240102"), 3), (day("20240103"), 1), (day("20240105"), 1)]);
+
+    let outside = replaced(Some(key("b", 9)), None, &[row("b", 9, 1)]);
+    let refused = commit(store, vec![Change::Rows(outside)]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Bug, "a row outside of its range");
+    assert_eq!(counts(commit_rows(store, replaced(Some(key("b", 9)), None, &[])).await), [0, 0, 0, 1, 0]);
+    assert_eq!(counts(commit_rows(store, replaced(None, Some(key("a", 2)), &[])).await), [0, 0, 0, 1, 0]);
+    assert_eq!(all_quotes(store).await, expected[1..]);
+    assert_eq!(counts(commit_rows(store, replaced(None, None, &[row("z", 2, 1)])).await), [1, 0, 0, 3, 0]);
+    assert_eq!(all_quotes(store).await, ["z|2024-01-02|0.01|-"]);
+}
+
 pub async fn merging_never_erases_and_never_withdraws(store: &dyn Store) {
     let first = [("000001.SZ", 2, Some(1), Some(10)), ("000002.SZ", 2, Some(2), None)];
     commit_rows(store, quotes_of_day(2, &first)).await;
@@ -331,7 +367,7 @@ pub async fn columns_that_a_source_lacks_keep_what_is_stored(store: &dyn Store) 
         // What it has, it may take back.
         (Write::Replace, vec![("000001.SZ", 2, None, None)], [0, 1, 0, 0, 0], "000001.SZ|2024-01-02|-|1.2345"),
     ] {
-        let found = counts(commit_rows(store, without_amount(write, &rows)).await);
+        let found = counts(commit_rows(store, without_amount(write.clone(), &rows)).await);
         assert_eq!(
             (found, all_quotes(store).await),
             (expected_counts, vec![expected.to_owned()]),
@@ -409,7 +445,7 @@ pub async fn a_claim_of_the_market_replaces_those_of_securities_inside(store: &d
     assert_eq!(left, expected.map(|(code, claim)| (code, vec![claim.to_owned()])));
 }
 
-fn request() -> Request {
+pub fn request() -> Request {
     Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
 }
 

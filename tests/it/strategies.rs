@@ -236,7 +236,16 @@ pub async fn history_by_security_is_fetched_in_batches_from_an_offset_until_one_
     let labels: Vec<&str> = planned.groups.iter().map(|group| group.label.as_str()).collect();
     assert_eq!(labels[0], "batch 1 (offset 10, 8 securities)");
     assert!(planned.reason.ends_with(&format!("ends at offset {}", codes.len())), "{}", planned.reason);
-    let totals = town.green("daily", batches(10)).await;
+    let seen = std::sync::Mutex::new(None);
+    let see = |_: &str, progress: tokio::sync::watch::Receiver<Progress>| *seen.lock().unwrap() = Some(progress);
+    let synced = town.engine.sync(vec![("daily".into(), batches(10))], &Stop::default(), &see).await.unwrap();
+    let task = synced[0].task.clone().unwrap();
+    assert_eq!(task.outcome, Some(Outcome::Success), "{:?}", task.note);
+    let totals = task.totals;
+    let progress = seen.lock().unwrap().take().unwrap().borrow().clone();
+    let told: Vec<&str> = progress.groups.iter().map(|(label, _)| label.as_str()).collect();
+    assert_eq!(told, labels, "progress names the batches");
+    assert_eq!(progress.group(), labels.last().copied());
     let asked = town.asked("daily", "ts_code", 0);
     let mut sorted = asked.clone();
     sorted.sort();
@@ -547,7 +556,9 @@ pub async fn realtime_tables_are_polled_in_trading_hours_only(fresh: Fresh) {
         assert_eq!(waits, expected, "{dataset}");
         assert!(told.len() == polls_max && told.iter().all(|(_, outcome)| *outcome == Some(Outcome::Success)));
         let calls = town.calls(dataset, before);
-        assert_eq!(calls.len(), polls_max, "every poll asks once, though the day is claimed");
+        let table = town.engine.catalog.get(dataset).unwrap().tushare.as_ref().unwrap();
+        let calls_per_slice: usize = table.facets.values().map(Vec::len).product();
+        assert_eq!(calls.len(), polls_max * calls_per_slice, "every poll asks once, though the day is claimed");
         assert!(calls.iter().all(|call| call.params["trade_date"] == call.at.day().compact()), "the running day");
     }
     let leaps = Leaps { now: town.now.clone(), waits: Default::default(), polls_max: 1 };

@@ -163,7 +163,8 @@ pub struct Mapped {
     pub dropped: u64,
 }
 
-/// Reads the rows of an answer. A cell that cannot be read makes its row unreadable, never the answer.
+/// Reads the rows of an answer, columns that are not proven equal too. A cell that cannot be read makes its row unreadable,
+/// never the answer.
 pub fn batch(dataset: &Dataset, way: Way, given: &Given, table: &Table) -> Result<Mapped> {
     let mut lines =
         dataset.columns.iter().map(|column| line(dataset, way, given, table, column)).collect::<Result<Vec<Line>>>()?;

@@ -168,7 +168,7 @@ fn decimals(core: &Core, scope: &Scope, rows: &mut Rows, number: u64, day: Day) 
     let mut dice = core.dice(Stream::Quarter, number, day.0 as u64);
     for column in scope.dataset.columns.iter().filter(|column| column.kind == ColumnType::Decimal) {
         let value = match column.unit.as_str() {
-            "CNY" => dice.between(-900_000_000_00, 9_000_000_000_00),
+            "CNY" => dice.between(-90_000_000_000, 900_000_000_000),
             "share" => dice.between(10_000_000, 9_000_000_000),
             _ => dice.between(-2_000_000, 9_000_000),
         };

@@ -8,9 +8,11 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::check::belongs;
+use crate::dialect::baostock::cells::wire_code;
 use crate::dialect::baostock::mapping::{self, Mapped, Way};
 use crate::dialect::baostock::question::PER_PAGE_MAX;
 use crate::dialect::baostock::{Layout, Question, Refused, Table};
@@ -141,11 +143,14 @@ impl BaostockSource {
         let ways = mapping::ways(dataset);
         let way = *ways.get(call.slice.cut).ok_or_else(|| Error::bug("the slice names no cut of its source"))?;
         let area = &call.slice.area;
+        if is_nobodys(dataset, area) {
+            return Ok(nothing(dataset));
+        }
         let (args, given) = mapping::arguments(dataset, way, area, call.facet, self.clock.now().day())?;
         let mut page = self.page_of(call)?;
         loop {
             let question = self.question(way, page, args.clone());
-            let Turn { mapped, rows, answered } = self.turn(dataset, way, area, &given, &question).await?;
+            let Turn { mapped, rows, answered } = self.turn(call, way, &given, &question).await?;
             let more = way.message.is_paged() && rows >= question.per_page as usize;
             let kept = (mapped.batch.num_rows() + mapped.unreadable.len()) as u64;
             if kept == 0 && more {
@@ -165,21 +170,14 @@ impl BaostockSource {
         Question { message: way.message, user, page, per_page: self.page_rows(), args }
     }
 
-    async fn turn(
-        &self,
-        dataset: &Dataset,
-        way: Way<'_>,
-        area: &Area,
-        given: &mapping::Given,
-        question: &Question,
-    ) -> Result<Turn> {
+    async fn turn(&self, call: &Call, way: Way<'_>, given: &mapping::Given, question: &Question) -> Result<Turn> {
         let mut answered = self.pool.ask(question).await?;
         let table = match std::mem::replace(&mut answered.table, Ok(Table::default())) {
             Ok(table) => table,
             Err(refused) => return Err(self.refused(&way, &refused)),
         };
-        let mapped = mapping::batch(dataset, way, given, &table)?;
-        belongs(dataset, area, &mapped.batch)?;
+        let mapped = mapping::batch(&call.dataset, way, given, &table)?;
+        belongs(&call.dataset, &call.slice.area, &mapped.batch)?;
         Ok(Turn { rows: table.rows(), mapped, answered })
     }
 
@@ -246,6 +244,23 @@ impl Places {
             self.0.pop_front();
         }
         self.0.push_back((call.slice.area.clone(), call.dataset.name.clone(), call.facet, call.offset, page));
+    }
+}
+
+/// A security that BaoStock has no code for, of a dataset that nobody else serves: there are no such rows.
+fn is_nobodys(dataset: &Dataset, area: &Area) -> bool {
+    let unknown = area.securities.single().is_some_and(|code| wire_code(code).is_none());
+    unknown && dataset.tushare.is_none() && dataset.akshare.is_empty()
+}
+
+fn nothing(dataset: &Dataset) -> Page {
+    Page {
+        batch: RecordBatch::new_empty(dataset.schema()),
+        more: false,
+        bytes: 0,
+        network: Duration::ZERO,
+        decode: Duration::ZERO,
+        unreadable: Vec::new(),
     }
 }
 

@@ -16,7 +16,8 @@ use super::rules::{Meeting, Rule, Verdict};
 use super::table::Table;
 use super::withdraw::Withdrawal;
 use crate::model::change::Write;
-use crate::model::{Area, Counts, Day, Error, Instant, Quarantined, RowsChange, Securities};
+use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities};
+use crate::store::ledger::overlap;
 
 /// A change with what the commit adds to it.
 pub(super) struct Work<'a> {
@@ -60,14 +61,6 @@ fn together(table: &Table, works: &[Work]) -> usize {
         !alone(work) && !works[..*index].iter().any(overlaps)
     };
     1 + (1..works.len()).take_while(fits).count()
-}
-
-fn overlap(one: &Area, other: &Area) -> bool {
-    let securities = match (&one.securities, &other.securities) {
-        (Securities::Some(one), Securities::Some(other)) => !one.is_disjoint(other),
-        _ => true,
-    };
-    securities && one.span.intersect(other.span).is_some()
 }
 
 /// How the numbers of rows by day change.
@@ -207,8 +200,14 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             let error = Error::invalid(format!("too many rows for one commit of {}", self.table.name()));
             return Err(error.hint("commit fewer rows at a time").into());
         }
-        let replaces = change.write == Write::Replace;
-        let stored = if replaces { Some(self.table.rows_stored(self.connection, &change.area)?) } else { None };
+        let stored = match &change.write {
+            Write::Replace => Some(self.table.rows_stored(self.connection, &change.area)?),
+            Write::ReplaceKeys(range) => {
+                self.check_keys(change, range)?;
+                Some(self.table.rows_replaced(self.connection, change)?)
+            }
+            _ => None,
+        };
         let empty = match stored {
             Some(stored) => stored == 0,
             None => !self.table.holds_rows(self.connection, &change.area)?,
@@ -216,6 +215,19 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
         let waits = change.write == Write::Manual && conflicts::any_open(self.connection, change)?;
         let plain = empty && all_inside && self.table.key_names_area(&change.area);
         self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false, waits });
+        Ok(())
+    }
+
+    /// A row outside of the range that it replaces would be withdrawn by whoever replaces the next one.
+    fn check_keys(&self, change: &RowsChange, range: &KeyRange) -> Step<()> {
+        let keys = Keys::of(&self.table.dataset, &change.batch);
+        for row in 0..change.batch.num_rows() {
+            if !range.contains(&keys.get(row)?) {
+                return Err(
+                    Error::bug(format!("a row of {} lies outside of the replaced {range}", self.table.name())).into()
+                );
+            }
+        }
         Ok(())
     }
 
@@ -476,7 +488,9 @@ fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step
     supersede(&mut statements.supersede, table, part, row)?;
     let statement = match part.work.change.write {
         Write::Merge => &mut statements.fill,
-        Write::Replace | Write::Upsert | Write::FirstWins | Write::LastWins | Write::Manual => &mut statements.update,
+        Write::Replace | Write::ReplaceKeys(_) | Write::Upsert | Write::FirstWins | Write::LastWins | Write::Manual => {
+            &mut statements.update
+        }
     };
     bind_row(statement, part, row)?;
     for (index, value) in kept.iter().filter(|(index, _)| !table.key.contains(index)) {

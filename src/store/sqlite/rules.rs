@@ -27,7 +27,7 @@ impl Rule {
     /// `None` where the plain ways of writing do.
     pub(super) fn of(change: &RowsChange) -> Option<Rule> {
         match change.write {
-            Write::Replace | Write::Upsert => None,
+            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => None,
             Write::Merge => (!change.dataset.policy.fields.is_empty()).then_some(Rule::Fields),
             Write::FirstWins => Some(Rule::First),
             Write::LastWins => Some(Rule::Last),

@@ -8,7 +8,8 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::cells::{Cells, Kind};
 use super::fault::Step;
-use crate::model::{Area, ColumnType, Dataset, Day, Error, Result, Securities, Span};
+use crate::model::change::Write;
+use crate::model::{Area, ColumnType, Dataset, Day, Error, KeyPart, Result, RowsChange, Securities, Span, decimal};
 
 /// A dataset with everything that is derived from it once.
 #[derive(Debug)]
@@ -142,6 +143,38 @@ impl Table {
             }
         }
         condition
+    }
+
+    /// The rows that `change` replaces: those of its area, with keys in its range where it has one.
+    pub(super) fn replaced(&self, change: &RowsChange) -> Condition {
+        let mut condition = self.in_area(&change.area);
+        let Write::ReplaceKeys(range) = &change.write else { return condition };
+        let key = self.dataset.key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
+        let parameters = vec!["?"; self.key.len()].join(", ");
+        for (bound, sign) in [(&range.after, ">"), (&range.upto, "<=")] {
+            let Some(bound) = bound else { continue };
+            let values = self.key.iter().zip(bound).map(|(index, part)| self.stored_part(*index, part));
+            condition.and(&format!("({key}) {sign} ({parameters})"), values.collect::<Vec<_>>());
+        }
+        condition
+    }
+
+    /// A part of a key as its column keeps it.
+    fn stored_part(&self, index: usize, part: &KeyPart) -> Value {
+        match (part, self.kinds[index]) {
+            (KeyPart::Int(value), _) => Value::Integer(*value),
+            (KeyPart::Decimal(value), Kind::Real { scale, .. }) => Value::Real(decimal::to_f64(*value, scale)),
+            (part, _) => Value::Text(part.text(&self.dataset.columns[index])),
+        }
+    }
+
+    /// Rows that `change` replaces.
+    pub(super) fn rows_replaced(&self, connection: &Connection, change: &RowsChange) -> Step<u64> {
+        let condition = self.replaced(change);
+        let sql = format!("select count(*) from {}{}", quoted(self.name()), condition.clause());
+        let mut statement = connection.prepare_cached(&sql)?;
+        let count: i64 = statement.query_row(params_from_iter(&condition.values), |row| row.get(0))?;
+        Ok(count as u64)
     }
 
     /// The first and the last value of a date or datetime column in `span`.

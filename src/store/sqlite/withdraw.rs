@@ -82,7 +82,7 @@ fn keep_keys(connection: &Connection, table: &Table, cells: &[Cells], rows: impl
 }
 
 fn gone(table: &Table, change: &RowsChange, guarded: bool) -> Condition {
-    let mut condition = table.in_area(&change.area);
+    let mut condition = table.replaced(change);
     let same = |other: &str| {
         let equal = table.dataset.key.iter().map(|name| format!("{other}.{0} = stored.{0}", quoted(name)));
         equal.collect::<Vec<_>>().join(" and ")
