@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow_array::Decimal128Array;
+use arrow_array::{Decimal128Array, RecordBatch};
 
 use super::encode::{self, Table};
 use super::frame::{self, Limits};
 use super::functions::Form;
 use super::{Question, Refusal, batch, eastmoney, eastmoney_answer, query, question, refusal, shape};
-use crate::check::Columns;
 use crate::model::cell::Cells;
 use crate::model::dataset::Cut;
 use crate::model::{Area, Dataset, Day, ErrorKind, Instant, Securities, Span};
@@ -64,6 +63,13 @@ fn asked(proof_days: u32) -> Question {
     question::question(service, &service.cuts[0], &area(), 0, proof_days).unwrap()
 }
 
+/// A cell as canonical text; `-` when it is missing.
+fn cell(batch: &RecordBatch, row: usize, column: &str) -> String {
+    let mut text = Vec::new();
+    Cells::of(batch.column_by_name(column).unwrap().as_ref()).unwrap().write(row, 0, &mut text);
+    if text.is_empty() { "-".to_string() } else { String::from_utf8(text).unwrap() }
+}
+
 /// Rows as `code day close pre_close vol`, or the kind and the text of the error.
 fn read(body: &str) -> Result<Vec<String>, String> {
     let dataset = bars();
@@ -71,12 +77,8 @@ fn read(body: &str) -> Result<Vec<String>, String> {
     let frame = frame::read(body.as_bytes(), Limits { rows_max: 4 }).map_err(told)?;
     let frame = shape::rows("stock_zh_a_hist_like", frame).map_err(told)?;
     let reply = batch(&dataset, &dataset.akshare[0], &asked(10), &area(), &frame).map_err(told)?;
-    let columns = Columns::new(&reply.batch);
-    let row = |row| {
-        let json = columns.row_as_json(row);
-        let cells = ["ts_code", "trade_date", "close", "pre_close", "vol"];
-        cells.map(|name| json[name].as_str().unwrap_or("-").to_string()).join(" ")
-    };
+    let names = ["ts_code", "trade_date", "close", "pre_close", "vol"];
+    let row = |row| names.map(|name| cell(&reply.batch, row, name)).join(" ");
     let unreadable = reply.unreadable.iter().map(|row| row.reason.clone());
     Ok((0..reply.batch.num_rows()).map(row).chain(unreadable).collect())
 }
@@ -258,10 +260,9 @@ fn a_captured_page_of_bars_is_read() {
     let asked = asked(0);
     let answer = eastmoney::read(&asked, 0, body, Limits::default()).unwrap();
     let reply = batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame).unwrap();
-    let columns = Columns::new(&reply.batch);
-    assert_eq!(columns.row_as_json(0)["pre_close"], "9.39");
-    assert_eq!(columns.row_as_json(0)["vol"], "115836600");
-    assert!(columns.row_as_json(1)["close"].is_null());
+    for (row, column, expected) in [(0, "pre_close", "9.39"), (0, "vol", "115836600"), (1, "close", "-")] {
+        assert_eq!(cell(&reply.batch, row, column), expected, "{column}");
+    }
     for (from, to) in [
         ("\"code\":\"000001\"", "\"code\":\"600000\""),
         ("\"market\":0", "\"market\":1"),
