@@ -70,6 +70,8 @@ pub struct Options {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Store {
+    url: Secret,
+    pub schema: String,
     pub path: PathBuf,
     pub cache_mb: u32,
     pub busy_timeout_ms: u32,
@@ -77,6 +79,30 @@ pub struct Store {
     pub scan_batch_rows: usize,
     /// Several processes run tasks on the file.
     pub shared: bool,
+    pub postgres: Postgres,
+}
+
+impl Store {
+    /// The address of the database with its password; `None` for the file.
+    pub fn url(&self) -> Option<&Secret> {
+        (!self.url.is_empty()).then_some(&self.url)
+    }
+
+    /// Whatever is configured, the store is the file.
+    pub fn stay_in_file(&mut self) {
+        self.url = Secret::default();
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    pub connections: usize,
+    pub wait_seconds: u64,
+    pub connect_seconds: u64,
+    pub statement_seconds: u64,
+    pub lock_seconds: u64,
+    pub reconnect_seconds: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -13,6 +13,7 @@ use crate::source::Source;
 use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
 use crate::store::Store;
+use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 
 pub struct Context {
@@ -63,11 +64,36 @@ impl Context {
     }
 
     pub async fn open_store(&self, create: bool) -> Result<Arc<dyn Store>> {
-        self.sqlite_at(&self.options().store.path, create, false).await
+        let options = &self.options().store;
+        let store: Arc<dyn Store> = match options.url() {
+            Some(url) => Arc::new(self.open_postgres(url.expose(), create, false).await?),
+            None => Arc::new(self.open_sqlite(&options.path, create, false)?),
+        };
+        store.prepare(self.catalog.datasets()).await?;
+        Ok(store)
     }
 
-    /// Opens the store in a file; one into which a copy has not been finished only if that is wanted.
-    pub async fn sqlite_at(&self, path: &Path, create: bool, unfinished: bool) -> Result<Arc<dyn Store>> {
+    /// The store in a PostgreSQL database, without its tables; one into which a copy has not been finished only if that
+    /// is wanted.
+    pub async fn open_postgres(&self, url: &str, create: bool, unfinished: bool) -> Result<PostgresStore> {
+        let options = &self.options().store;
+        let postgres = PostgresOptions {
+            create,
+            unfinished,
+            schema: options.schema.clone(),
+            connections: options.postgres.connections,
+            wait_seconds: options.postgres.wait_seconds,
+            connect_seconds: options.postgres.connect_seconds,
+            statement_seconds: options.postgres.statement_seconds,
+            lock_seconds: options.postgres.lock_seconds,
+            reconnect_seconds: options.postgres.reconnect_seconds,
+            scan_batch_rows: options.scan_batch_rows,
+        };
+        PostgresStore::open(url, postgres, self.clock.clone()).await
+    }
+
+    /// The store in a file, without its tables; one into which a copy has not been finished only if that is wanted.
+    pub fn open_sqlite(&self, path: &Path, create: bool, unfinished: bool) -> Result<SqliteStore> {
         let options = &self.options().store;
         let sqlite = SqliteOptions {
             create,
@@ -82,9 +108,7 @@ impl Context {
             shared: options.shared,
             ..SqliteOptions::default()
         };
-        let store = SqliteStore::open(path, sqlite, self.clock.clone())?;
-        store.prepare(self.catalog.datasets()).await?;
-        Ok(Arc::new(store))
+        SqliteStore::open(path, sqlite, self.clock.clone())
     }
 
     /// Reads of the store in two times and price bases.

@@ -94,6 +94,7 @@ async fn start_market(context: &Context, from: Day, today: Day) -> Result<Server
 /// The same configuration, but with a store of its own.
 fn demo_context(context: &Context, args: &Args) -> Result<Context> {
     let mut config = context.config.clone();
+    config.options.store.stay_in_file();
     config.options.store.path = args.folder.join("tidegate.db");
     Ok(Context { config, catalog: context.catalog.clone(), clock: context.clock.clone(), ..*context })
 }

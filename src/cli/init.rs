@@ -27,8 +27,8 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         write_private(&file, &with_account(&args))?;
         eprintln!("wrote {}: every option with its default, commented out", file.display());
     }
-    context.open_store(true).await?;
-    eprintln!("created {}", context.options().store.path.display());
+    let store = context.open_store(true).await?;
+    eprintln!("created {}", store.summary().await?.location);
     eprintln!("next: set sources.tushare.token in {}, then `tidegate plan stock_basic daily`", file.display());
     Ok(0)
 }

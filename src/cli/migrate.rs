@@ -53,11 +53,16 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
 }
 
 async fn open(context: &Context, url: &str, target: bool) -> Result<Arc<dyn Store>> {
-    let Some(path) = url.strip_prefix("sqlite://").filter(|path| !path.is_empty()) else {
-        let error = Error::invalid(format!("{:?} is no address of a store", without_password(url)));
-        return Err(error.hint("write sqlite://PATH or postgres://USER@HOST/DATABASE"));
+    let store: Arc<dyn Store> = match url.split_once("://") {
+        Some(("sqlite", path)) if !path.is_empty() => Arc::new(context.open_sqlite(&home(path), target, target)?),
+        Some(("postgres" | "postgresql", _)) => Arc::new(context.open_postgres(url, target, target).await?),
+        _ => {
+            let error = Error::invalid(format!("{:?} is no address of a store", without_password(url)));
+            return Err(error.hint("write sqlite://PATH or postgres://USER@HOST/DATABASE"));
+        }
     };
-    context.sqlite_at(&home(path), target, target).await
+    store.prepare(context.catalog.datasets()).await?;
+    Ok(store)
 }
 
 /// `~/` as in the configuration.

@@ -24,6 +24,8 @@ pub enum Rule {
     Accounts,
     /// A list of `name=address`, addresses of databases.
     Connections,
+    /// A name that needs no quotes in SQL.
+    Name,
     /// A list of names.
     Names,
 }
@@ -34,12 +36,20 @@ const WHEN: Rule = OneOf(&["auto", "always", "never"]);
 
 /// Every option with its rule, in the order of `config.default.toml`.
 pub const RULES: &[(&str, Rule)] = &[
+    ("store.url", Rule::Secret),
+    ("store.schema", Name),
     ("store.path", NamedPath),
     ("store.cache_mb", Integer(1, 65_536)),
     ("store.busy_timeout_ms", Integer(0, 3_600_000)),
     ("store.synchronous", OneOf(&["normal", "full"])),
     ("store.scan_batch_rows", Integer(1, 1_000_000)),
     ("store.shared", Any),
+    ("store.postgres.connections", Integer(2, 1_000)),
+    ("store.postgres.wait_seconds", Integer(1, 86_400)),
+    ("store.postgres.connect_seconds", Integer(1, 3_600)),
+    ("store.postgres.statement_seconds", Integer(0, 86_400)),
+    ("store.postgres.lock_seconds", Integer(1, 86_400)),
+    ("store.postgres.reconnect_seconds", Integer(0, 86_400)),
     ("catalog.folder", Path),
     ("sync.concurrency", Integer(1, 64)),
     ("sync.datasets_at_once", Integer(1, 16)),
@@ -185,6 +195,7 @@ impl Rule {
                 format!("a number from {low} to {high}")
             }
             (OneOf(names), _) if !names.contains(&text) => format!("one of {}", quoted(names)),
+            (Name, _) if !is_name(text) => "a name of small letters, digits and _, at most 40".to_owned(),
             (NamedPath, _) if text.is_empty() => "a path".to_owned(),
             (Url, _) if !is_url(text) => "an address that begins with http:// or https://".to_owned(),
             (Address, _) if !is_address(text) => "an address and a port such as 127.0.0.1:7878".to_owned(),
@@ -208,6 +219,14 @@ impl Rule {
 fn quoted(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     names.join(", ")
+}
+
+fn is_name(text: &str) -> bool {
+    let fits = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_';
+    !text.is_empty()
+        && text.len() <= 40
+        && text.chars().all(fits)
+        && !text.starts_with(|first: char| first.is_ascii_digit())
 }
 
 fn is_url(text: &str) -> bool {

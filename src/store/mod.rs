@@ -1,6 +1,8 @@
 //! Stores: rows, ledger and event log behind one seam.
 
 pub mod death;
+pub mod ledger;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

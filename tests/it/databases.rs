@@ -561,9 +561,25 @@ async fn a_hundred_thousand_rows_are_kept_in_step_in_little_memory() {
         assert!(child.wait().unwrap().success());
         peak
     };
-    let loaded = peak_kb(&["sync", "contracts", "--quiet", "--set", "store.cache_mb=16"]);
+    let loaded = peak_kb(&[
+        "sync",
+        "contracts",
+        "--quiet",
+        "--set",
+        "store.cache_mb=16",
+        "--set",
+        "sources.database.page_rows=500",
+    ]);
     erp.run("update contracts set customer = 'x' where id = 500000");
-    let compared = peak_kb(&["sync", "contracts", "--quiet", "--set", "store.cache_mb=16"]);
+    let compared = peak_kb(&[
+        "sync",
+        "contracts",
+        "--quiet",
+        "--set",
+        "store.cache_mb=16",
+        "--set",
+        "sources.database.page_rows=500",
+    ]);
     erp.assert_equal(&desk, "a hundred thousand rows");
     eprintln!("peak: load {loaded} kB, comparison {compared} kB");
     // The rows as text are 110 MB.

@@ -142,9 +142,9 @@ fn a_failure_that_the_other_source_answered_is_resolved_and_says_by_whom() {
 fn the_best_source_takes_over_again_in_the_same_run_when_it_has_recovered() {
     // Four days, then three that fail in all four attempts, then it is well again.
     let faults = vec![daily(Fault::DropConnection).at(5..=16)];
-    let slow = vec![daily(Fault::SlowAnswer { millis: 150 })];
+    let slow = vec![daily(Fault::SlowAnswer { millis: 250 })];
     let two = Two::new(wanted(faults), slow);
-    let sets = ["sync.concurrency=1", "failover.cool_down_first_ms=400", "sync.commit_linger_ms=0"];
+    let sets = ["sync.concurrency=1", "failover.cool_down_first_ms=1500", "sync.commit_linger_ms=0"];
     let daily = two.sync(&sets, 0);
     two.world.assert_equals_truth("daily");
     assert_eq!(two.turns(), ["tushare", "tidegate", "tushare"], "{daily:#}");

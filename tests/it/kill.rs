@@ -20,10 +20,10 @@ fn sync(world: &World, last: &str) -> Command {
 }
 
 /// A generator for kill moments (splitmix64).
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -71,7 +71,7 @@ fn assert_whole(world: &World, last: &str) {
     assert_eq!(audit["unexplained_holes"], 0);
 }
 
-fn wait(child: &mut Child, at_most: Duration) -> Option<std::process::ExitStatus> {
+pub fn wait(child: &mut Child, at_most: Duration) -> Option<std::process::ExitStatus> {
     let started = Moment::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -8,6 +8,7 @@ use tidegate::model::{
 };
 use tidegate::store::Store;
 
+use crate::postgres_server::shared;
 use crate::world::{Wanted, World};
 
 /// A world whose store has something in every table of the ledger, with revisions and a withdrawn row.
@@ -176,4 +177,41 @@ fn a_copy_that_broke_off_is_no_store_and_is_begun_anew() {
     assert_same(&world);
     let store: &dyn Store = &world.store();
     assert!(!store.shares_tasks());
+}
+
+/// File to database to file again: the last file is the first one, and the database goes on where the file was.
+#[test]
+fn a_store_moves_to_postgresql_and_back_without_a_difference() {
+    let world = filled();
+    let (file, copy) = urls(&world);
+    let (_, database) = shared().fresh_database();
+    let to = world.run(&["migrate", "--from", &file, "--to", &database, "--json"], 0).json();
+    let back = world.run(&["migrate", "--from", &database, "--to", &copy, "--json"], 0).json();
+    assert_eq!(to["tables"], back["tables"], "counts and checksums are those of any engine");
+    assert_same(&world);
+    let twice = world.run(&["migrate", "--from", &file, "--to", &database], 5);
+    assert!(twice.stderr.contains("not empty"), "{}", twice.stderr);
+
+    let url = format!("store.url={database}");
+    let before = world.server.served().len();
+    world.run(&["sync", "adj_factor", "--from", "2024-01-02", "--to", "2024-01-31", "--set", &url], 0);
+    assert_eq!(world.server.served().len(), before, "what the copy claims is not asked for");
+    world.run(&["sync", "daily_basic", "--from", "2024-01-02", "--to", "2024-01-05", "--quiet", "--set", &url], 0);
+}
+
+#[test]
+fn a_copy_into_postgresql_that_broke_off_is_no_store_and_is_begun_anew() {
+    let world = filled();
+    let (file, copy) = urls(&world);
+    let (_, database) = shared().fresh_database();
+    let migrate = ["migrate", "--from", &file, "--to", &database, "--set", "store.scan_batch_rows=500"];
+    let small = [&migrate[..], &["--set", "sync.commit_rows=200"]].concat();
+    let died = world.tidegate(&small).env("TIDEGATE_DIE_AT", "30").output().unwrap();
+    assert!(!died.status.success());
+    let url = format!("store.url={database}");
+    let refused = world.run(&["status", "--set", &url], 5);
+    assert!(refused.stderr.contains("broke off"), "{}", refused.stderr);
+    world.run(&migrate, 0);
+    world.run(&["migrate", "--from", &database, "--to", &copy], 0);
+    assert_same(&world);
 }

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 pub struct PostgresServer {
     data: TempDir,
@@ -57,7 +61,7 @@ impl PostgresServer {
     /// Starts the server after `kill`, on the same port with the same data.
     pub fn start_again(&self) {
         let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=60",
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300",
             self.port
         );
         let (cluster, log) = (self.cluster(), self.data.path().join("log"));
@@ -92,6 +96,115 @@ impl Drop for PostgresServer {
     fn drop(&mut self) {
         let cluster = self.cluster();
         let _ = self.program("pg_ctl").args(["-D", &cluster, "-m", "immediate", "-w", "stop"]).output();
+    }
+}
+
+/// The server that tests with a database of their own share. It is stopped when this process ends, in whatever way.
+pub fn shared() -> &'static PostgresServer {
+    static SHARED: OnceLock<PostgresServer> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let server = PostgresServer::start().expect("PostgreSQL is installed: see scripts/lib/tools.sh");
+        server.stop_with_this_process();
+        server
+    })
+}
+
+impl PostgresServer {
+    /// An empty database with a name that nothing else has: the name and the address.
+    pub fn fresh_database(&self) -> (String, String) {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("fresh_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let url = self.create_database(&name);
+        (name, url)
+    }
+
+    /// Statics are never dropped: a shell waits for the end of this process, which closes its input, and cleans up.
+    fn stop_with_this_process(&self) {
+        let stop = format!(
+            "cat >/dev/null; {} -D {} -m immediate -w stop; rm -rf {}",
+            self.programs.join("pg_ctl").display(),
+            self.cluster(),
+            self.data.path().display()
+        );
+        let mut command = match is_root() {
+            true => {
+                let mut command = Command::new("setpriv");
+                command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--", "sh", "-c", &stop]);
+                command
+            }
+            false => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &stop]);
+                command
+            }
+        };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The pipe stays open until this process ends.
+        std::mem::forget(child);
+    }
+}
+
+/// A relay to a server that can lose the answer to a commit: it passes `commit` on, waits for the server's answer, and
+/// closes both sides instead of handing it back.
+pub struct AnswerLost {
+    pub port: u16,
+    armed: Arc<AtomicBool>,
+    lost: Arc<AtomicUsize>,
+}
+
+impl AnswerLost {
+    pub async fn start(server: u16) -> AnswerLost {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (armed, lost) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let shared = (armed.clone(), lost.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                tokio::spawn(relay(client, server, shared.0.clone(), shared.1.clone()));
+            }
+        });
+        AnswerLost { port, armed, lost }
+    }
+
+    pub fn lose_next_commit(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers that were lost.
+    pub fn lost(&self) -> usize {
+        self.lost.load(Ordering::SeqCst)
+    }
+}
+
+async fn relay(client: TcpStream, server: TcpStream, armed: Arc<AtomicBool>, lost: Arc<AtomicUsize>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let answers = tokio::spawn({
+        let armed = armed.clone();
+        async move {
+            let mut buffer = vec![0; 65_536];
+            while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+                // What the server says to a commit that it has made.
+                if armed.load(Ordering::SeqCst) && buffer[..count].windows(7).any(|part| part == b"COMMIT\0") {
+                    armed.store(false, Ordering::SeqCst);
+                    lost.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+                if to_client.write_all(&buffer[..count]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let questions = tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+    });
+    // Whichever side ends first ends both.
+    let abort = (answers.abort_handle(), questions.abort_handle());
+    tokio::select! {
+        _ = answers => abort.1.abort(),
+        _ = questions => abort.0.abort(),
     }
 }
 

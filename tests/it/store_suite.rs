@@ -12,6 +12,7 @@ use tidegate::model::*;
 use tidegate::store::Store;
 
 pub use crate::store_conflicts::*;
+pub use crate::store_workers::*;
 
 /// A fresh, empty store and what must outlive it.
 pub struct Fresh {
@@ -195,6 +196,8 @@ macro_rules! store_suite {
             a_new_claim_cuts_what_it_overlaps,
             a_claim_of_the_market_replaces_those_of_securities_inside,
             a_late_or_doubled_worker_is_refused,
+            a_leased_task_is_its_workers_until_the_lease_ends,
+            places_are_shared_and_never_more_than_the_limits,
             a_dataset_has_one_open_task,
             tasks_follow_their_states_and_say_so,
             progress_and_rows_add_up_in_the_totals_of_the_task,
@@ -442,7 +445,7 @@ pub async fn a_claim_of_the_market_replaces_those_of_securities_inside(store: &d
     assert_eq!(left, expected.map(|(code, claim)| (code, vec![claim.to_owned()])));
 }
 
-fn request() -> Request {
+pub fn request() -> Request {
     Request { securities: Securities::All, from: None, to: None, force: false, source: None, how: How::default() }
 }
 

@@ -236,7 +236,16 @@ pub async fn history_by_security_is_fetched_in_batches_from_an_offset_until_one_
     let labels: Vec<&str> = planned.groups.iter().map(|group| group.label.as_str()).collect();
     assert_eq!(labels[0], "batch 1 (offset 10, 8 securities)");
     assert!(planned.reason.ends_with(&format!("ends at offset {}", codes.len())), "{}", planned.reason);
-    let totals = town.green("daily", batches(10)).await;
+    let seen = std::sync::Mutex::new(None);
+    let see = |_: &str, progress: tokio::sync::watch::Receiver<Progress>| *seen.lock().unwrap() = Some(progress);
+    let synced = town.engine.sync(vec![("daily".into(), batches(10))], &Stop::default(), &see).await.unwrap();
+    let task = synced[0].task.clone().unwrap();
+    assert_eq!(task.outcome, Some(Outcome::Success), "{:?}", task.note);
+    let totals = task.totals;
+    let progress = seen.lock().unwrap().take().unwrap().borrow().clone();
+    let told: Vec<&str> = progress.groups.iter().map(|(label, _)| label.as_str()).collect();
+    assert_eq!(told, labels, "progress names the batches");
+    assert_eq!(progress.group(), labels.last().copied());
     let asked = town.asked("daily", "ts_code", 0);
     let mut sorted = asked.clone();
     sorted.sort();

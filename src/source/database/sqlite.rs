@@ -155,7 +155,7 @@ impl<'a> Table<'a> {
         let database = declared(dataset)?;
         let from = from_clause(dataset)?;
         let statement = connection.prepare(&format!("select * from {from} limit 0"))?;
-        let found: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let found: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut columns = Vec::new();
         for column in &dataset.columns {
             let wanted = database.column(column);

@@ -8,6 +8,7 @@ use super::fault::Step;
 use super::table::Table;
 use crate::model::change::ClaimChange;
 use crate::model::{Area, Claim, Day, Error, Evidence, Instant, RowsChange, Securities, Span};
+use crate::store::ledger::{remainders, securities_from_text, securities_text};
 
 /// Writes the claim of a change over its area: one record for the market, or one for each security.
 pub(super) fn store(connection: &Connection, table: &Table, change: &RowsChange, claim: ClaimChange) -> Step<()> {
@@ -45,13 +46,6 @@ fn store_one(
         stale_at: claim.stale_at,
     };
     insert(connection, table, claim)
-}
-
-/// What is left of `old` beside `new`.
-fn remainders(old: Span, new: Span) -> impl Iterator<Item = Span> {
-    let before = (old.from < new.from).then(|| Span::new(old.from, new.from.previous()));
-    let after = (new.to < old.to).then(|| Span::new(new.to.next(), old.to));
-    before.into_iter().chain(after)
 }
 
 /// A claim over the market makes those over single securities superfluous: inside of it they go, over one end they are
@@ -133,20 +127,9 @@ fn read(row: &rusqlite::Row) -> rusqlite::Result<Claim> {
     })
 }
 
-/// How securities are kept: nothing for all of them, else their codes with commas.
-pub(super) fn securities_text(securities: &Securities) -> String {
-    match securities {
-        Securities::All => String::new(),
-        Securities::Some(codes) => codes.iter().map(|code| &**code).collect::<Vec<_>>().join(","),
-    }
-}
-
 /// Reads an area from three columns: securities, first day, last day.
 pub(super) fn read_area(row: &rusqlite::Row, first: usize) -> rusqlite::Result<Area> {
-    let securities = match row.get_ref(first)?.as_str()? {
-        "" => Securities::All,
-        codes => Securities::Some(codes.split(',').map(Arc::from).collect()),
-    };
+    let securities = securities_from_text(row.get_ref(first)?.as_str()?);
     Ok(Area::new(securities, Span::new(read_day(row, first + 1)?, read_day(row, first + 2)?)))
 }
 
@@ -168,23 +151,4 @@ pub(super) fn read_instant_option(row: &rusqlite::Row, column: usize) -> rusqlit
 pub(super) fn unreadable(column: usize, what: &str) -> rusqlite::Error {
     let cause = Error::storage(format!("the ledger holds an unreadable {what}"));
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_claim_leaves_what_lies_beside_it() {
-        let span = |from: i32, to: i32| Span::new(Day(from), Day(to));
-        for (old, new, expected) in [
-            (span(1, 9), span(4, 5), vec![span(1, 3), span(6, 9)]),
-            (span(1, 9), span(1, 5), vec![span(6, 9)]),
-            (span(1, 9), span(5, 12), vec![span(1, 4)]),
-            (span(1, 9), span(0, 9), vec![]),
-            (Span::ALL, span(1, 9), vec![Span::new(Day::MIN, Day(0)), Span::new(Day(10), Day::MAX)]),
-        ] {
-            assert_eq!(remainders(old, new).collect::<Vec<_>>(), expected);
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, TransactionBehavior};
 use serde_json::{Value, json};
 
-use super::claims::{self, securities_text};
+use super::claims;
 use super::conflicts;
 use super::copy;
 use super::fault::Step;
@@ -21,6 +21,7 @@ use crate::model::{
     RowsChange, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
+use crate::store::ledger::{rows_totals, securities_text};
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
@@ -40,19 +41,6 @@ pub(super) fn commit(connection: &mut Connection, tables: &Tables, commit: &Comm
     };
     transaction.commit()?;
     Ok(receipt)
-}
-
-/// What the rows of one change add to the totals of their task.
-fn rows_totals(counts: Counts) -> Totals {
-    Totals {
-        rows_inserted: counts.inserted,
-        rows_updated: counts.updated,
-        rows_unchanged: counts.unchanged,
-        rows_withdrawn: counts.withdrawn,
-        rows_quarantined: counts.quarantined,
-        rows_conflicting: counts.conflicting,
-        ..Totals::default()
-    }
 }
 
 struct Writer<'a> {

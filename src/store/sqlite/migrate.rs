@@ -4,12 +4,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::fault::Step;
 use crate::model::{Error, Instant};
-
-struct Migration {
-    number: i64,
-    name: &'static str,
-    sql: &'static str,
-}
+use crate::store::ledger::{Migration, check_migrations, checksum};
 
 const MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
@@ -67,25 +62,8 @@ fn check_recorded(connection: &Connection) -> Step<()> {
         return Ok(());
     }
     let mut statement = connection.prepare("select number, name, checksum from _migration order by number")?;
-    let mut rows = statement.query(())?;
-    while let Some(row) = rows.next()? {
-        let (number, name, recorded): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let Some(known) = MIGRATIONS.iter().find(|migration| migration.number == number) else {
-            let error = Error::conflict(format!("the store has migration {name}, which this version does not know"));
-            return Err(error.hint("use the newer tidegate that wrote it, or another store").into());
-        };
-        if known.name != name || checksum(known.sql) != recorded {
-            let error = Error::conflict(format!("migration {name} of the store differs from {} here", known.name));
-            return Err(error.hint("use the tidegate that wrote the store, or another store").into());
-        }
-    }
-    Ok(())
-}
-
-/// FNV-1a, 64 bits: enough to notice an edited file.
-fn checksum(text: &str) -> String {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    let recorded = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(check_migrations(&MIGRATIONS, &recorded.collect::<rusqlite::Result<Vec<_>>>()?)?)
 }
 
 #[cfg(test)]

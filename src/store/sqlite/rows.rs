@@ -17,6 +17,7 @@ use super::table::Table;
 use super::withdraw::Withdrawal;
 use crate::model::change::Write;
 use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities};
+use crate::store::ledger::overlap;
 
 /// A change with what the commit adds to it.
 pub(super) struct Work<'a> {
@@ -60,14 +61,6 @@ fn together(table: &Table, works: &[Work]) -> usize {
         !alone(work) && !works[..*index].iter().any(overlaps)
     };
     1 + (1..works.len()).take_while(fits).count()
-}
-
-fn overlap(one: &Area, other: &Area) -> bool {
-    let securities = match (&one.securities, &other.securities) {
-        (Securities::Some(one), Securities::Some(other)) => !one.is_disjoint(other),
-        _ => true,
-    };
-    securities && one.span.intersect(other.span).is_some()
 }
 
 /// How the numbers of rows by day change.

@@ -2,9 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::claims::{read_area, read_instant, read_instant_option, securities_text, unreadable};
+use super::claims::{read_area, read_instant, read_instant_option, unreadable};
 use super::fault::Step;
 use crate::model::{Area, Day, Error, Failure, Fence, Instant, Lease, Outcome, Task, TaskId, TaskState, Totals};
+use crate::store::ledger::securities_text;
 
 const TASK: &str = "id, dataset, request, state, outcome, fence, created_at, started_at, finished_at, totals, note, worker, lease_until \
      from _task";

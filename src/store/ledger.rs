@@ -1,0 +1,97 @@
+//! What the ledger means in every store, whatever the engine underneath: pure parts that both share.
+
+use crate::model::{Area, Counts, Error, Result, Securities, Span, Totals};
+
+/// One step of the ledger's shape.
+pub struct Migration {
+    pub number: i64,
+    /// The file's name without its ending.
+    pub name: &'static str,
+    pub sql: &'static str,
+}
+
+/// Refuses a store whose recorded migrations (number, name, checksum, in order) are not the first of those known here.
+pub fn check_migrations(known: &[Migration], recorded: &[(i64, String, String)]) -> Result<()> {
+    for (number, name, recorded) in recorded {
+        let Some(known) = known.iter().find(|migration| migration.number == *number) else {
+            let error = Error::conflict(format!("the store has migration {name}, which this version does not know"));
+            return Err(error.hint("use the newer tidegate that wrote it, or another store"));
+        };
+        if known.name != name || checksum(known.sql) != *recorded {
+            let error = Error::conflict(format!("migration {name} of the store differs from {} here", known.name));
+            return Err(error.hint("use the tidegate that wrote the store, or another store"));
+        }
+    }
+    Ok(())
+}
+
+/// FNV-1a, 64 bits: enough to notice an edited file.
+pub fn checksum(text: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// How securities are kept: nothing for all of them, else their codes with commas.
+pub fn securities_text(securities: &Securities) -> String {
+    match securities {
+        Securities::All => String::new(),
+        Securities::Some(codes) => codes.iter().map(|code| &**code).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// Reads what `securities_text` writes.
+pub fn securities_from_text(text: &str) -> Securities {
+    match text {
+        "" => Securities::All,
+        codes => Securities::Some(codes.split(',').map(std::sync::Arc::from).collect()),
+    }
+}
+
+/// What is left of the claim over `old` beside a claim over `new`.
+pub fn remainders(old: Span, new: Span) -> impl Iterator<Item = Span> {
+    let before = (old.from < new.from).then(|| Span::new(old.from, new.from.previous()));
+    let after = (new.to < old.to).then(|| Span::new(new.to.next(), old.to));
+    before.into_iter().chain(after)
+}
+
+/// Whether two areas have a cell in common.
+pub fn overlap(one: &Area, other: &Area) -> bool {
+    let securities = match (&one.securities, &other.securities) {
+        (Securities::Some(one), Securities::Some(other)) => !one.is_disjoint(other),
+        _ => true,
+    };
+    securities && one.span.intersect(other.span).is_some()
+}
+
+/// What the rows of one change add to the totals of their task.
+pub fn rows_totals(counts: Counts) -> Totals {
+    Totals {
+        rows_inserted: counts.inserted,
+        rows_updated: counts.updated,
+        rows_unchanged: counts.unchanged,
+        rows_withdrawn: counts.withdrawn,
+        rows_quarantined: counts.quarantined,
+        rows_conflicting: counts.conflicting,
+        ..Totals::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Day;
+
+    #[test]
+    fn a_new_claim_leaves_what_lies_beside_it() {
+        let span = |from: i32, to: i32| Span::new(Day(from), Day(to));
+        for (old, new, expected) in [
+            (span(1, 9), span(4, 5), vec![span(1, 3), span(6, 9)]),
+            (span(1, 9), span(1, 5), vec![span(6, 9)]),
+            (span(1, 9), span(5, 12), vec![span(1, 4)]),
+            (span(1, 9), span(0, 9), vec![]),
+            (Span::ALL, span(1, 9), vec![Span::new(Day::MIN, Day(0)), Span::new(Day(10), Day::MAX)]),
+        ] {
+            assert_eq!(remainders(old, new).collect::<Vec<_>>(), expected);
+        }
+    }
+}
