@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, Date32Array, Decimal128Array, RecordBatch, StringArr
 use tidegate::catalog::Catalog;
 use tidegate::check;
 use tidegate::model::{
-    Area, Claim, Coverage, Dataset, Day, Evidence, Instant, Offer, Securities, Security, SecurityList, Span,
+    Area, Claim, Coverage, Dataset, Day, Evidence, Exchanges, Instant, Offer, Securities, Security, SecurityList, Span,
     TradingCalendar,
 };
 use tidegate::plan::{self, Input, Knowledge, Wanted};
@@ -53,7 +53,8 @@ fn knowledge(span: Span) -> Knowledge {
 }
 
 fn claim(area: Area, at: Instant) -> Claim {
-    Claim { area, evidence: Evidence::Present, source: "tushare".into(), rows: 0, at, stale_at: None }
+    let (evidence, source, lacks) = (Evidence::Present, "tushare".into(), Exchanges::default());
+    Claim { area, evidence, source, rows: 0, at, stale_at: None, lacks }
 }
 
 fn market_claims(dataset: &Dataset, knowledge: &Knowledge, span: Span, now: Instant) -> Vec<Claim> {
@@ -98,6 +99,7 @@ fn measure(
             per_day: None,
             concurrency: None,
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
         };
         let coverage = coverage(dataset);
         let start = Timer::now();

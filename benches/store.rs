@@ -13,7 +13,8 @@ use arrow_array::builder::{Date32Builder, Decimal128Builder, StringBuilder};
 use futures::StreamExt;
 use tidegate::model::change::{ClaimChange, Write};
 use tidegate::model::{
-    Area, Change, Clock, Column, ColumnType, Commit, Dataset, Day, Evidence, Instant, Query, RowsChange, decimal,
+    Area, Change, Clock, Column, ColumnType, Commit, Dataset, Day, Evidence, Exchanges, Instant, Query, RowsChange,
+    decimal,
 };
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tidegate::store::{Scan, Store};
@@ -115,6 +116,7 @@ fn group_commit(dataset: &Arc<Dataset>, days: impl Iterator<Item = Day>, securit
             area: Area::day(day),
             batch: day_batch(dataset, day, securities),
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
             write: Write::Replace,
             source: Arc::from("tushare"),
             rank: 1,

@@ -7,7 +7,7 @@ use super::list::{List, grouped};
 use super::selection::day_text;
 use crate::engine::knowledge;
 use crate::model::{Dataset, Day, Error, Result, Span};
-use crate::plan::{self, Audit};
+use crate::plan::{self, Audit, Served};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -63,13 +63,17 @@ pub async fn audits(context: &Context, store: &dyn Store, names: &[String], span
     let named: Result<Vec<&std::sync::Arc<Dataset>>> = names.iter().map(|name| context.catalog.get(name)).collect();
     let datasets = if names.is_empty() { context.catalog.datasets().iter().collect() } else { named? };
     let knowledge = knowledge::read(store).await?;
+    // An audit needs no source; who is configured only explains what nobody can have.
+    let sources = context.sources().unwrap_or_default();
     let mut audits = Vec::new();
     for dataset in datasets {
         let coverage = store.coverage(&dataset.name).await?;
         let failures = store.failures(Some(&dataset.name), false).await?;
         // A span asks about tables that are kept; about others only when they are named.
         let span = span.filter(|_| !names.is_empty() || !coverage.is_empty());
-        audits.push(plan::audit(dataset, &knowledge, &coverage, &failures, span, context.clock.now()));
+        let offers = sources.iter().filter_map(|source| Some((source.name().to_string(), source.offer(dataset)?)));
+        let served = Served::new(offers.map(|(name, offer)| (name, offer.lacks_exchanges)));
+        audits.push(plan::audit(dataset, &knowledge, &coverage, &failures, &served, span, context.clock.now()));
     }
     Ok(audits)
 }

@@ -10,7 +10,7 @@ use super::context::{Context, print};
 use super::list::{List, grouped};
 use crate::check;
 use crate::dialect::row_hash::fill_row_hash;
-use crate::model::{Area, Change, Commit, Counts, Dataset, Error, Result, RowsChange, change::Write};
+use crate::model::{Area, Change, Commit, Counts, Dataset, Error, Exchanges, Result, RowsChange, change::Write};
 use crate::source::file::{self, FileBatch, FileReport, Limits, Mapping, ReadOptions, TextEncoding, Units};
 use crate::store::Store;
 
@@ -174,6 +174,7 @@ impl Importer<'_> {
             area: Area::whole(),
             batch: checked.batch,
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
             write: Write::Upsert,
             source: "file".into(),
             rank: self.rank,

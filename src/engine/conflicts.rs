@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Engine;
 use crate::model::change::Write;
 use crate::model::{
-    Area, Change, Commit, Dataset, Error, Instant, Result, RowConflict, RowsChange, Securities, Span, Take, conflict,
+    Area, Change, Commit, Dataset, Error, Exchanges, Instant, Result, RowConflict, RowsChange, Securities, Span, Take,
+    conflict,
 };
 
 /// The offered row as a change that is written whatever the rank of its source: a person has decided. It says nothing
@@ -18,6 +19,7 @@ pub fn taking_offered(dataset: &Arc<Dataset>, waiting: &RowConflict, now: Instan
         area: Area::new(securities_of(dataset, waiting), Span::ALL),
         batch: conflict::batch_of(dataset, &waiting.offered)?,
         lacks: columns.map(|(index, _)| index).collect(),
+        lacks_exchanges: Exchanges::default(),
         write: Write::LastWins,
         source: Arc::from(waiting.source.as_str()),
         rank: waiting.rank,

@@ -286,6 +286,7 @@ impl Asker {
             area: slice.area.clone(),
             batch,
             lacks: self.dataset.positions(&self.offer.lacks),
+            lacks_exchanges: self.offer.lacks_exchanges.clone(),
             write: self.dataset.write_by(self.strategy),
             source: self.source.name().into(),
             rank: self.source.rank(),

@@ -10,10 +10,10 @@ use super::standing::{Standing, standing};
 use super::stop::Stop;
 use super::write::{RoundEnd, WorkEnd};
 use super::{Engine, knowledge};
-use crate::model::dataset::Cut;
+use crate::model::dataset::{Cut, Shape};
 use crate::model::{
-    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Fence, Instant, Result, Securities, Strategy, Task,
-    task::Request,
+    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Exchanges, Fence, Instant, Result, Securities, Strategy,
+    Task, task::Request,
 };
 use crate::plan::{self, Wanted};
 use crate::source::Offer;
@@ -69,6 +69,13 @@ impl Rounds {
 
     fn has_tried(&self, source: &str) -> bool {
         self.tried.iter().any(|name| name == source)
+    }
+
+    /// A source was asked for everything but the securities that it has not: others may have them.
+    fn left_out(&mut self, source: String, lacks: &Exchanges) {
+        self.whole_rounds += 1;
+        self.notes.push(format!("{source} has no securities of {lacks}"));
+        self.tried.push(source);
     }
 
     /// Nobody is left to ask: done when somebody was asked for everything, else what the last one said.
@@ -135,8 +142,14 @@ impl Engine {
                     continue;
                 }
             };
+            let lacks = planned.offer.lacks_exchanges.clone();
+            let leaves_out = planned.leaves_out;
             if planned.plan.slices.is_empty() && rounds.began {
-                return Ok(WorkEnd::Done);
+                match leaves_out {
+                    true => rounds.left_out(source, &lacks),
+                    false => return Ok(WorkEnd::Done),
+                }
+                continue;
             }
             rounds.began = true;
             let partners = self.partners(&dataset, &candidates, &turn, &planned, rounds);
@@ -146,6 +159,10 @@ impl Engine {
             for note in &round.dismissed {
                 watcher.tell(|progress| progress.note = Some(note.clone()));
                 rounds.notes.push(note.clone());
+            }
+            if leaves_out && matches!(round.end, WorkEnd::Done) && round.is_whole() {
+                rounds.left_out(source, &lacks);
+                continue;
             }
             match self.after_round(source, round, turn.probe, several, rounds) {
                 Some(end) => return Ok(end),
@@ -176,7 +193,7 @@ impl Engine {
         several: bool,
         rounds: &mut Rounds,
     ) -> Option<WorkEnd> {
-        let whole = round.failed == 0 && round.doubts.is_empty() && round.slices_left == 0;
+        let whole = round.is_whole();
         match round.end {
             WorkEnd::Done if whole => Some(WorkEnd::Done),
             // Recovered: it takes over what is left. A probe without a slice that may be tried proves nothing.
@@ -239,6 +256,7 @@ impl Engine {
                 && !rounds.has_tried(source.name())
                 && self.breakers.door(source.name(), &dataset.name, now) == Door::Usable
                 && other.lacks == offer.lacks
+                && other.lacks_exchanges == offer.lacks_exchanges
                 && planned.plan.slices.iter().all(|slice| same_cut(offer, slice.cut, other).is_some())
         };
         candidates.iter().filter(fits).cloned().collect()
@@ -257,7 +275,12 @@ impl Engine {
         let wanted = self.wanted(dataset, request)?;
         let wanted = Wanted { force: wanted.force && !rounds.began, ..wanted };
         let now = self.clock.now();
-        let knowledge = Arc::new(knowledge::read_for(&*self.store, dataset, &wanted, source.name(), now).await?);
+        let mut knowledge = knowledge::read_for(&*self.store, dataset, &wanted, source.name(), now).await?;
+        let leaves_out = leaves_out(dataset, &wanted.securities, &knowledge, &offer.lacks_exchanges);
+        if leaves_out {
+            knowledge = knowledge.without(&offer.lacks_exchanges);
+        }
+        let knowledge = Arc::new(knowledge);
         let coverage = self.coverage_for(dataset, &candidate.0, rounds).await?;
         let input =
             plan::Input { dataset, offer: &offer, knowledge: &knowledge, coverage: &coverage, wanted: &wanted, now };
@@ -269,7 +292,7 @@ impl Engine {
                 _ => "choose another strategy with --strategy, or sync stock_basic first",
             }));
         }
-        Ok(Planned { source, offer, knowledge, plan })
+        Ok(Planned { source, offer, knowledge, plan, leaves_out })
     }
 
     /// The claims that keep `source` from being asked. Not among them: what this task doubts, what a worse source
@@ -396,6 +419,19 @@ fn overlap(one: &Area, other: &Area) -> bool {
         _ => true,
     };
     securities && one.span.intersect(other.span).is_some()
+}
+
+/// Whether something wanted lies outside of what a source without these exchanges can be asked for. Whom a list misses
+/// is not known before another source was asked.
+fn leaves_out(dataset: &Dataset, wanted: &Securities, knowledge: &plan::Knowledge, lacks: &Exchanges) -> bool {
+    let is_list = dataset.shape == Shape::Whole;
+    match wanted {
+        _ if lacks.is_empty() || dataset.security.is_none() => false,
+        Securities::Some(codes) => codes.iter().any(|code| lacks.contains(code)),
+        Securities::All => {
+            is_list || knowledge.knows_any_of(lacks) || dataset.codes.iter().any(|code| lacks.contains(code))
+        }
+    }
 }
 
 /// Failures by area, as the rounds look at them.

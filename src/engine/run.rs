@@ -96,8 +96,11 @@ pub struct Work {
 pub struct Planned {
     pub source: Arc<dyn Source>,
     pub offer: Offer,
+    /// Without the securities that the source has not.
     pub knowledge: Arc<Knowledge>,
     pub plan: Plan,
+    /// Securities that the source has not are wanted, too.
+    pub leaves_out: bool,
 }
 
 impl Engine {

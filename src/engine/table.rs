@@ -15,7 +15,7 @@ use super::{Engine, hash, knowledge, watermark};
 use crate::check;
 use crate::model::change::Write;
 use crate::model::{
-    Area, Change, Commit, Dataset, Digest, Error, ErrorKind, EventType, Fence, KeyRange, Result, RowsChange,
+    Area, Change, Commit, Dataset, Digest, Error, ErrorKind, EventType, Exchanges, Fence, KeyRange, Result, RowsChange,
     Securities, Slice, Strategy, Task, Totals, task::Request,
 };
 use crate::plan::{self, Knowledge, Plan, ranges};
@@ -58,7 +58,7 @@ impl Engine {
             true => self.plan_hash(tables, dataset, &offer).await?,
             false => self.plan_watermark(tables, dataset, &offer).await?,
         };
-        Ok(Planned { source, offer, knowledge, plan })
+        Ok(Planned { source, offer, knowledge, plan, leaves_out: false })
     }
 
     async fn table_source(
@@ -301,6 +301,7 @@ impl TableRun<'_> {
             area: Area::whole(),
             batch: arrow_array::RecordBatch::new_empty(self.dataset.schema()),
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
             write,
             source: self.source.name().into(),
             rank: self.source.rank(),

@@ -61,6 +61,11 @@ impl RoundEnd {
             answered: false,
         }
     }
+
+    /// Nothing of the plan is left for anybody else.
+    pub fn is_whole(&self) -> bool {
+        self.failed == 0 && self.doubts.is_empty() && self.slices_left == 0
+    }
 }
 
 /// Changes that wait to be committed together.

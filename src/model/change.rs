@@ -7,6 +7,7 @@ use arrow_array::RecordBatch;
 use super::area::Area;
 use super::claim::Evidence;
 use super::clock::Instant;
+use super::code::Exchanges;
 use super::conflict::Take;
 use super::copy::Piece;
 use super::dataset::Dataset;
@@ -135,6 +136,9 @@ pub struct RowsChange {
     /// Positions of the columns that the source does not have, sorted: null in `batch`, and what is stored in them
     /// stays. Empty for a source that has them all.
     pub lacks: Vec<usize>,
+    /// Exchanges of which the source has no securities: their rows in the area stay, and the claim does not speak of
+    /// them. Empty for a source that knows them all.
+    pub lacks_exchanges: Exchanges,
     pub write: Write,
     pub source: Arc<str>,
     /// Priority of the source, 1 is best. A worse source never overwrites a non-null value of a better one.

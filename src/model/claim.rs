@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::area::{Area, Securities, Span};
 use super::clock::Instant;
+use super::code::Exchanges;
 use super::day::Day;
 
 /// Why the ledger believes an area is done.
@@ -43,6 +44,8 @@ pub struct Claim {
     pub at: Instant,
     /// `None`: final. `Some(t)`: provisional, to be asked again from `t` on.
     pub stale_at: Option<Instant>,
+    /// Exchanges that the claim says nothing of, although its area holds all securities: its source has none of theirs.
+    pub lacks: Exchanges,
 }
 
 impl Claim {

@@ -1,5 +1,8 @@
 //! Security codes: every style that sources write, read into the canonical one (`000001.SZ`).
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 /// Suffixes and prefixes that name an exchange, with the canonical suffix.
 const EXCHANGES: [(&str, &str); 16] = [
     ("SZ", "SZ"),
@@ -19,6 +22,48 @@ const EXCHANGES: [(&str, &str); 16] = [
     ("BJSE", "BJ"),
     ("NEEQ", "BJ"),
 ];
+
+/// Exchanges whose securities somebody has not, by the suffix of canonical codes (`BJ`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchanges(BTreeSet<String>);
+
+impl Exchanges {
+    pub fn new(suffixes: &[&str]) -> Exchanges {
+        Exchanges(suffixes.iter().map(|suffix| suffix.to_string()).collect())
+    }
+
+    /// Reads what `Display` writes: suffixes with commas.
+    pub fn parse(text: &str) -> Exchanges {
+        Exchanges(text.split(',').filter(|suffix| !suffix.is_empty()).map(str::to_string).collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the security with this canonical code is listed on one of them.
+    pub fn contains(&self, code: &str) -> bool {
+        code.rsplit_once('.').is_some_and(|(_, suffix)| self.0.contains(suffix))
+    }
+
+    pub fn is_among(&self, others: &Exchanges) -> bool {
+        self.0.is_subset(&others.0)
+    }
+
+    pub fn common(&self, others: &Exchanges) -> Exchanges {
+        Exchanges(self.0.intersection(&others.0).cloned().collect())
+    }
+
+    pub fn suffixes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Display for Exchanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.suffixes().collect::<Vec<_>>().join(","))
+    }
+}
 
 /// Two-digit and three-digit beginnings of bare stock codes; see `bare`.
 const BARE_PREFIXES: [(&str, &str); 13] = [

@@ -63,6 +63,7 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("withdrawn", Int),
                 ("quarantined", Int),
                 ("conflicting", Int),
+                ("lacks", Text),
             ],
         },
         LedgerTable {
@@ -78,6 +79,7 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("rows", Int),
                 ("at", Instant),
                 ("stale_at", Instant),
+                ("lacks", Text),
             ],
         },
         LedgerTable { name: "_rows_by_day", key: 2, columns: &[("dataset", Text), ("day", Day), ("rows", Int)] },

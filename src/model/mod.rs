@@ -29,6 +29,7 @@ pub use calendar::TradingCalendar;
 pub use change::{Change, Commit, Counts, Fence, Lease, Place, Quarantined, Receipt, RowsChange};
 pub use claim::{Claim, Coverage, Evidence};
 pub use clock::{Clock, Instant};
+pub use code::Exchanges;
 pub use conflict::{Resolution, RowConflict, Take};
 pub use database::Database;
 pub use dataset::{Column, ColumnType, Dataset};

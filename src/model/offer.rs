@@ -1,5 +1,6 @@
 //! What a source can do for one dataset: the planner chooses from it, the engine paces by it.
 
+use super::code::Exchanges;
 use super::dataset::Cut;
 
 /// What a source offers for one dataset.
@@ -24,4 +25,7 @@ pub struct Offer {
     /// Columns of the dataset that the source does not have, or that are not proven equal, in catalogue order.
     /// What is stored in them stays when its rows are written.
     pub lacks: Vec<String>,
+    /// Exchanges of which the source has no securities: it is not asked for them, and its answers about all
+    /// securities say nothing of them.
+    pub lacks_exchanges: Exchanges,
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::area::Span;
+use super::code::Exchanges;
 use super::day::Day;
 
 /// One security.
@@ -70,6 +71,11 @@ impl Securities {
     /// Finds a security by its current or a former code.
     pub fn get(&self, code: &str) -> Option<&Security> {
         self.by_code.get(code).map(|index| &self.all[*index])
+    }
+
+    /// Those that are not listed on one of these exchanges.
+    pub fn without(&self, exchanges: &Exchanges) -> Securities {
+        Securities::new(self.iter().filter(|security| !exchanges.contains(&security.code)).cloned().collect())
     }
 
     /// How many are listed on `day`.

@@ -8,7 +8,7 @@ use super::expect::{self, Members};
 use super::timeline::{Depth, Timeline, subtract};
 use super::{Knowledge, grouped};
 use crate::model::dataset::Points;
-use crate::model::{Area, Claim, Coverage, Dataset, Day, Evidence, Failure, Instant, Securities, Span};
+use crate::model::{Area, Claim, Coverage, Dataset, Day, Evidence, Exchanges, Failure, Instant, Securities, Span};
 
 /// What is known of one dataset. A cell is a security (or, for datasets about nobody in particular, the market)
 /// at a point of time.
@@ -87,12 +87,41 @@ pub struct Hole {
 /// Holes by security are listed one by one up to this many, and as one beyond.
 const SECURITY_HOLES_MAX: usize = 50;
 
+/// The sources that serve a dataset now, as far as an audit explains holes by them.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    by: Vec<String>,
+    lacks: Exchanges,
+}
+
+impl Served {
+    /// By source: the exchanges of which it has no securities. Nobody at all explains nothing.
+    pub fn new(sources: impl IntoIterator<Item = (String, Exchanges)>) -> Served {
+        let join = |served: Option<Served>, (source, lacks): (String, Exchanges)| {
+            let mut served = served.unwrap_or(Served { by: Vec::new(), lacks: lacks.clone() });
+            served.by.push(source);
+            served.lacks = served.lacks.common(&lacks);
+            Some(served)
+        };
+        sources.into_iter().fold(None, join).unwrap_or_default()
+    }
+
+    /// Why there is no answer about securities that nobody has.
+    fn lacking(&self) -> String {
+        let verb = if self.by.len() == 1 { "has" } else { "have" };
+        format!("{} {verb} no securities of {}: enable another source", self.by.join(" and "), self.lacks)
+    }
+}
+
+const NOT_ASKED: &str = "not asked for since it was due";
+
 /// Audits one dataset. `failures` may be those of all datasets.
 pub fn audit(
     dataset: &Dataset,
     knowledge: &Knowledge,
     coverage: &Coverage,
     failures: &[Failure],
+    served: &Served,
     wanted_span: Option<Span>,
     now: Instant,
 ) -> Audit {
@@ -109,7 +138,7 @@ pub fn audit(
     if timeline.timeless {
         audit.span = Some(Span::ALL);
     }
-    let mut auditor = Auditor::new(dataset, knowledge, coverage, &timeline, &scope, open.collect(), now);
+    let auditor = Auditor::new(dataset, knowledge, coverage, &timeline, &scope, open.collect(), served, now);
     auditor.count(&mut audit);
     audit
 }
@@ -171,6 +200,20 @@ struct Depths {
     failed: Vec<u64>,
 }
 
+/// The members of some exchanges: those that a claim over the market leaves out, or that no source has.
+struct Group {
+    lacks: Exchanges,
+    depths: Depths,
+}
+
+impl Group {
+    /// Its cells at a point, and how many of them have an answer of their own.
+    fn at(&self, index: usize) -> (u64, u64) {
+        let all = self.depths.asked[index];
+        (all, (self.depths.held[index] + self.depths.awaited[index]).min(all))
+    }
+}
+
 struct Auditor<'a> {
     dataset: &'a Dataset,
     knowledge: &'a Knowledge,
@@ -181,6 +224,8 @@ struct Auditor<'a> {
     /// By point: the market claim that answers it.
     market: Vec<Option<&'a Claim>>,
     depths: Depths,
+    groups: Vec<Group>,
+    served: &'a Served,
     now: Instant,
 }
 
@@ -193,6 +238,7 @@ struct Spot {
 }
 
 impl<'a> Auditor<'a> {
+    #[expect(clippy::too_many_arguments, reason = "an audit is where everything meets")]
     fn new(
         dataset: &'a Dataset,
         knowledge: &'a Knowledge,
@@ -200,22 +246,44 @@ impl<'a> Auditor<'a> {
         timeline: &'a Timeline<'a>,
         scope: &'a Scope,
         failures: Vec<&'a Failure>,
+        served: &'a Served,
         now: Instant,
     ) -> Auditor<'a> {
         let mut market = vec![None; timeline.points.len()];
         for claim in &coverage.market {
             market[timeline.answered(claim)].fill(Some(claim));
         }
-        let depths = depths(coverage, timeline, scope, &failures);
-        Auditor { dataset, knowledge, coverage, timeline, scope, failures, market, depths, now }
+        let depths_of = |among: Option<&Exchanges>| depths(coverage, timeline, scope, &failures, among);
+        let depths = depths_of(None);
+        let mut lacking: Vec<&Exchanges> = Vec::new();
+        for lacks in coverage.market.iter().map(|claim| &claim.lacks).chain([&served.lacks]) {
+            if !lacks.is_empty() && !lacking.contains(&lacks) {
+                lacking.push(lacks);
+            }
+        }
+        let groups = lacking.into_iter().map(|lacks| Group { lacks: lacks.clone(), depths: depths_of(Some(lacks)) });
+        let groups = groups.collect();
+        Auditor { dataset, knowledge, coverage, timeline, scope, failures, market, depths, groups, served, now }
     }
 
-    fn count(&mut self, audit: &mut Audit) {
+    fn group(&self, lacks: &Exchanges) -> Option<&Group> {
+        self.groups.iter().find(|group| group.lacks == *lacks)
+    }
+
+    fn count(&self, audit: &mut Audit) {
         let mut spots = Vec::new();
         let mut thin = 0;
         for index in 0..self.timeline.points.len() {
             match self.market[index] {
-                Some(claim) => self.count_market(index, claim, &mut audit.cells, &mut spots, &mut thin),
+                Some(claim) => {
+                    let outside = self.group(&claim.lacks);
+                    let (theirs, answered) = outside.map_or((0, 0), |group| group.at(index));
+                    let all = self.cells_of_market(index) - (theirs - answered);
+                    self.count_market(index, claim, all, &mut audit.cells, &mut spots, &mut thin);
+                    if let Some(outside) = outside {
+                        self.count_outsiders(index, outside, &mut audit.cells, &mut spots);
+                    }
+                }
                 None => self.count_securities(index, &mut audit.cells, &mut spots),
             }
         }
@@ -262,9 +330,16 @@ impl<'a> Auditor<'a> {
     }
 
     /// A point that an answer over the whole market covers.
-    fn count_market(&self, index: usize, claim: &Claim, cells: &mut Cells, spots: &mut Vec<Spot>, thin: &mut u64) {
+    fn count_market(
+        &self,
+        index: usize,
+        claim: &Claim,
+        all: u64,
+        cells: &mut Cells,
+        spots: &mut Vec<Spot>,
+        thin: &mut u64,
+    ) {
         let day = self.timeline.points[index];
-        let all = self.cells_of_market(index);
         let present = self.present(index, all);
         let suspended = self.suspended(index).min(all - present);
         let rest = all - present - suspended;
@@ -280,9 +355,31 @@ impl<'a> Auditor<'a> {
             return;
         }
         cells.source_said_so += rest;
-        let expected = expect::market_rows(self.dataset, self.knowledge, day);
+        let share = all as f64 / self.cells_of_market(index).max(1) as f64;
+        let expected = expect::market_rows(self.dataset, self.knowledge, day) * share;
         let is_thin = (self.coverage.rows_on(day) as f64) < self.dataset.expect.complete_at * expected;
         *thin += u64::from(final_now && is_thin && !self.timeline.timeless && !self.scope.members.list_missing);
+    }
+
+    /// The securities that an answer over the market leaves out, at one point. A list that leaves some out is one hole:
+    /// nobody knows whom it misses.
+    fn count_outsiders(&self, index: usize, outside: &Group, cells: &mut Cells, spots: &mut Vec<Spot>) {
+        if self.timeline.timeless {
+            cells.unknown += 1;
+            spots.push(Spot { index, state: HoleState::Unknown, cells: 1, reason: self.reason(&outside.lacks) });
+            return;
+        }
+        let (all, answered) = outside.at(index);
+        let open = all - answered;
+        let suspended = if open > 0 { self.suspended_of_asked(index, Some(&outside.lacks)).1.min(open) } else { 0 };
+        cells.suspended += suspended;
+        self.count_open(index, open - suspended, outside.depths.failed[index], cells, spots);
+    }
+
+    /// Why securities that a claim leaves out have no answer.
+    fn reason(&self, lacks: &Exchanges) -> String {
+        let nobody = !self.served.lacks.is_empty() && lacks.is_among(&self.served.lacks);
+        if nobody { self.served.lacking() } else { NOT_ASKED.to_owned() }
     }
 
     /// A point that only answers about single securities cover, if any.
@@ -299,25 +396,33 @@ impl<'a> Auditor<'a> {
         cells.partial += rest.min(awaited);
         rest -= rest.min(awaited);
         let open = all - held - awaited;
-        let suspended = if rest + open > 0 { self.suspended_of_asked(index) } else { (0, 0) };
+        let suspended = if rest + open > 0 { self.suspended_of_asked(index, None) } else { (0, 0) };
         cells.suspended += suspended.0.min(rest) + suspended.1.min(open);
         cells.source_said_so += rest - suspended.0.min(rest);
-        let open = open - suspended.1.min(open);
-        let failed = if self.market_failed(index) { open } else { self.depths.failed[index].min(open) };
+        self.count_open(index, open - suspended.1.min(open), self.depths.failed[index], cells, spots);
+    }
+
+    /// Cells without an answer: asked for in vain, of securities that no source has, or not asked for.
+    fn count_open(&self, index: usize, open: u64, failed: u64, cells: &mut Cells, spots: &mut Vec<Spot>) {
+        let failed = if self.market_failed(index) { open } else { failed.min(open) };
         cells.failed += failed;
         cells.unknown += open - failed;
         if failed > 0 {
             let reason = "asked for in vain".to_owned();
             spots.push(Spot { index, state: HoleState::Failed, cells: failed, reason });
         }
-        if open > failed {
-            let reason = "not asked for since it was due".to_owned();
-            spots.push(Spot { index, state: HoleState::Unknown, cells: open - failed, reason });
+        let group = self.group(&self.served.lacks).map_or((0, 0), |group| group.at(index));
+        let lacking = (group.0 - group.1).min(open - failed);
+        let not_asked = open - failed - lacking;
+        for (cells, reason) in [(lacking, self.served.lacking()), (not_asked, NOT_ASKED.to_owned())] {
+            if cells > 0 {
+                spots.push(Spot { index, state: HoleState::Unknown, cells, reason });
+            }
         }
     }
 
-    /// Suspended members that were asked for at a point: with an answer, and without one.
-    fn suspended_of_asked(&self, index: usize) -> (u64, u64) {
+    /// Suspended members (of some exchanges) that were asked for at a point: with an answer of their own, and without.
+    fn suspended_of_asked(&self, index: usize, among: Option<&Exchanges>) -> (u64, u64) {
         let day = self.timeline.points[index];
         if self.suspended(index) == 0 {
             return (0, 0);
@@ -325,7 +430,8 @@ impl<'a> Auditor<'a> {
         let Some(codes) = self.knowledge.suspended.get(&day) else { return (0, 0) };
         let (mut answered, mut open) = (0, 0);
         for (member, (life, from)) in self.scope.members.members.iter().zip(&self.scope.asked) {
-            if life.contains(&index) && *from <= index && codes.contains(&member.code) {
+            let meant = among.is_none_or(|exchanges| exchanges.contains(&member.code));
+            if meant && life.contains(&index) && *from <= index && codes.contains(&member.code) {
                 let claim = self.coverage.security_claim(&member.code, day);
                 let has_answer = claim.is_some_and(|claim| self.timeline.answered(claim).contains(&index));
                 answered += u64::from(has_answer);
@@ -405,7 +511,7 @@ impl<'a> Auditor<'a> {
     }
 
     fn joined(&self, mut spots: Vec<Spot>) -> Vec<Hole> {
-        spots.sort_by_key(|spot| (spot.state as u8, spot.index));
+        spots.sort_by(|a, b| (a.state as u8, &a.reason, a.index).cmp(&(b.state as u8, &b.reason, b.index)));
         let mut runs: Vec<(Range<usize>, Spot)> = Vec::new();
         for spot in spots {
             match runs.last_mut() {
@@ -434,7 +540,8 @@ impl<'a> Auditor<'a> {
             subtract(asked, answered, |range| {
                 let cells = self.unknown_cells(&member.code, &range);
                 if cells > 0 {
-                    let reason = "not asked for since it was due".to_owned();
+                    let lacked = self.served.lacks.contains(&member.code);
+                    let reason = if lacked { self.served.lacking() } else { NOT_ASKED.to_owned() };
                     holes.push(self.hole(Some(&member.code), range, HoleState::Unknown, cells, reason));
                 }
             });
@@ -487,10 +594,19 @@ fn remedy(dataset: &str, code: Option<&str>, span: Span, state: HoleState) -> St
     command
 }
 
-fn depths(coverage: &Coverage, timeline: &Timeline, scope: &Scope, failures: &[&Failure]) -> Depths {
+/// Of the members on some exchanges, or of all.
+fn depths(
+    coverage: &Coverage,
+    timeline: &Timeline,
+    scope: &Scope,
+    failures: &[&Failure],
+    among: Option<&Exchanges>,
+) -> Depths {
     let len = timeline.points.len();
     let [mut asked, mut held, mut awaited, mut failed] = std::array::from_fn(|_| Depth::new(len));
-    for (member, (life, from)) in scope.members.members.iter().zip(&scope.asked) {
+    let meant = |member: &expect::Member| among.is_none_or(|exchanges| exchanges.contains(&member.code));
+    let members = scope.members.members.iter().zip(&scope.asked);
+    for (member, (life, from)) in members.filter(|(member, _)| meant(member)) {
         let within = |range: Range<usize>| range.start.max(life.start).max(*from)..range.end.min(life.end);
         asked.add(&within(0..len));
         for claim in coverage.security.get(&member.code).into_iter().flatten() {

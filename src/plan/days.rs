@@ -5,7 +5,7 @@ use super::expect;
 use super::schedule::Schedule;
 use super::timeline::Timeline;
 use crate::model::dataset::Points;
-use crate::model::{Coverage, Dataset, Day, Evidence, Failure, Instant, Securities, Span};
+use crate::model::{Claim, Coverage, Dataset, Day, Evidence, Exchanges, Failure, Instant, Securities, Span};
 
 /// How a day stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,7 +94,8 @@ pub fn day_statuses(
             };
             return DayStatus { source: Some(failure.source.clone()), at: Some(failure.last_at), ..status };
         }
-        answered(coverage, &timeline, day, expect::members_on(dataset, knowledge, day), &plain)
+        let members = Members { all: expect::members_on(dataset, knowledge, day), knowledge, day };
+        answered(coverage, &timeline, &members, &plain)
     };
     span.from.to(span.to).map(status).collect()
 }
@@ -109,18 +110,46 @@ fn no_point(points: Points) -> &'static str {
     }
 }
 
+/// Who has a cell on a day.
+struct Members<'a> {
+    all: usize,
+    knowledge: &'a Knowledge,
+    day: Day,
+}
+
+impl Members<'_> {
+    /// How many securities of these exchanges have no answer of their own.
+    fn missing(&self, coverage: &Coverage, exchanges: &Exchanges) -> usize {
+        if exchanges.is_empty() {
+            return 0;
+        }
+        let listed = self.knowledge.securities.iter().filter(|security| security.life().contains(self.day));
+        let theirs = listed.filter(|security| exchanges.contains(&security.code));
+        theirs.filter(|security| coverage.security_claim(&security.code, self.day).is_none()).count()
+    }
+}
+
 /// The status of a point without a failure.
 fn answered(
     coverage: &Coverage,
     timeline: &Timeline,
-    day: Day,
-    members: usize,
+    members: &Members,
     plain: &dyn Fn(DayState, &str) -> DayStatus,
 ) -> DayStatus {
+    let day = members.day;
     let index = timeline.points.binary_search(&day);
     let claim =
         coverage.market_claim(day).filter(|claim| index.is_ok_and(|index| timeline.answered(claim).contains(&index)));
     if let Some(claim) = claim {
+        let missing = members.missing(coverage, &claim.lacks);
+        if missing > 0 {
+            let why = format!(
+                "{missing} of {} securities are missing: {} has none of {}",
+                members.all, claim.source, claim.lacks
+            );
+            let status = plain(DayState::Partial, &why);
+            return DayStatus { source: Some(claim.source.to_string()), at: Some(claim.at), ..status };
+        }
         let (state, why) = match claim.evidence {
             Evidence::Partial => (DayState::Partial, "fewer rows than expected; it will be asked again"),
             Evidence::Empty => (DayState::Success, "the source has no rows"),
@@ -136,6 +165,7 @@ fn answered(
     let Some(latest) = latest else { return plain(DayState::Pending, "never asked for") };
     let answered = by_security().count();
     let thin = by_security().any(|claim| claim.evidence == Evidence::Partial);
+    let members = members.all;
     let state = if answered < members || thin { DayState::Partial } else { DayState::Success };
     let why = if state == DayState::Partial { format!("{answered} of {members} securities") } else { String::new() };
     DayStatus { source: Some(latest.source.to_string()), at: Some(latest.at), ..plain(state, &why) }
@@ -157,9 +187,10 @@ pub struct LastSync {
 pub fn last_syncs(dataset: &Dataset, knowledge: &Knowledge, coverage: &Coverage, now: Instant) -> Vec<LastSync> {
     let timeline = Timeline::new(dataset, knowledge, None, None, now);
     let members = super::Members::of(dataset, knowledge, &Securities::All, timeline.timeless);
-    let of_market = coverage.market.iter().max_by_key(|claim| claim.at);
+    let of_market = OfMarket::new(coverage);
     let last = |code: std::sync::Arc<str>| {
         let own = coverage.security.get(&code).into_iter().flatten();
+        let of_market = of_market.get(&code);
         let claim = own.chain(of_market).max_by_key(|claim| claim.at);
         let until = claim.and_then(|claim| {
             let answered = timeline.answered(claim);
@@ -174,4 +205,25 @@ pub fn last_syncs(dataset: &Dataset, knowledge: &Knowledge, coverage: &Coverage,
         }
     };
     members.members.into_iter().map(|member| last(member.code)).collect()
+}
+
+/// The last claims over the whole market: of all, and of those that leave somebody out.
+struct OfMarket<'a> {
+    whole: Option<&'a Claim>,
+    limited: Option<&'a Claim>,
+}
+
+impl<'a> OfMarket<'a> {
+    fn new(coverage: &'a Coverage) -> OfMarket<'a> {
+        let last = |limited: bool| {
+            coverage.market.iter().filter(|claim| claim.lacks.is_empty() != limited).max_by_key(|claim| claim.at)
+        };
+        OfMarket { whole: last(false), limited: last(true) }
+    }
+
+    /// The last one that speaks of a security.
+    fn get(&self, code: &str) -> Option<&'a Claim> {
+        let limited = self.limited.filter(|claim| !claim.lacks.contains(code));
+        self.whole.into_iter().chain(limited).max_by_key(|claim| claim.at)
+    }
 }

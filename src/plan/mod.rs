@@ -17,7 +17,7 @@ mod ways;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub use audit::{Audit, Cells, Hole, HoleState, audit};
+pub use audit::{Audit, Cells, Hole, HoleState, Served, audit};
 pub use days::{DayState, DayStatus, LastSync, day_statuses, last_syncs};
 pub use expect::SECURITIES_DEFAULT;
 pub use judge::judge;
@@ -28,7 +28,8 @@ pub use strategy::{Defaults, Group, Kept, check_days, partition_of};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{
-    Coverage, Dataset, Day, Failure, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy, TradingCalendar,
+    Coverage, Dataset, Day, Exchanges, Failure, Instant, Offer, Securities, SecurityList, Slice, Span, Strategy,
+    TradingCalendar,
 };
 use expect::Members;
 use timeline::Timeline;
@@ -47,6 +48,22 @@ pub struct Knowledge {
     pub failures: Vec<Failure>,
     /// What strategy `statements` goes by; read for that strategy only.
     pub reports: Reports,
+}
+
+impl Knowledge {
+    /// What somebody knows to whom securities of these exchanges do not exist.
+    pub fn without(&self, exchanges: &Exchanges) -> Knowledge {
+        let mut known = self.clone();
+        known.securities = self.securities.without(exchanges);
+        known.suspended.values_mut().for_each(|codes| codes.retain(|code| !exchanges.contains(code)));
+        known.failures.retain(|failure| failure.area.securities.single().is_none_or(|code| !exchanges.contains(code)));
+        known
+    }
+
+    /// Whether a security of one of these exchanges is known.
+    pub fn knows_any_of(&self, exchanges: &Exchanges) -> bool {
+        !exchanges.is_empty() && self.securities.iter().any(|security| exchanges.contains(&security.code))
+    }
 }
 
 /// What is wanted.
@@ -112,8 +129,28 @@ impl Plan {
     }
 }
 
-/// What the strategy asks for of what is wanted, due and not claimed, in the fewest calls that it allows.
+/// What the strategy asks for of what is wanted, due and not claimed, in the fewest calls that it allows. Of securities
+/// that the source has not, nothing is asked.
 pub fn plan(input: &Input) -> Plan {
+    let lacks = &input.offer.lacks_exchanges;
+    if lacks.is_empty() {
+        return plan_known(input);
+    }
+    let (mut dataset, mut wanted) = (input.dataset.clone(), input.wanted.clone());
+    dataset.codes.retain(|code| !lacks.contains(code));
+    if let Securities::Some(codes) = &mut wanted.securities {
+        codes.retain(|code| !lacks.contains(code));
+        if codes.is_empty() {
+            let reason = format!("the source has no securities of {lacks}");
+            return Plan { strategy: wanted.kept.strategy, reason, days: 1, ..Plan::default() };
+        }
+    }
+    let reduced = input.knowledge.knows_any_of(lacks).then(|| input.knowledge.without(lacks));
+    let knowledge = reduced.as_ref().unwrap_or(input.knowledge);
+    plan_known(&Input { dataset: &dataset, knowledge, wanted: &wanted, ..*input })
+}
+
+fn plan_known(input: &Input) -> Plan {
     let mut plan = match input.wanted.kept.strategy {
         // By force everything is asked again, whatever there is a reason for.
         Strategy::Statements if !input.wanted.force => statements::plan(input),

@@ -1,6 +1,7 @@
 //! Tables of plans: rows of data, and one function that plans them.
 
 mod audits;
+mod exchanges;
 mod strategies;
 
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::change::ClaimChange;
 use crate::model::dataset::Cut;
-use crate::model::{Area, Claim, Evidence, Security};
+use crate::model::{Area, Claim, Evidence, Exchanges, Security};
 
 /// Weekdays of 2020 on which the exchanges were closed.
 const HOLIDAYS_2020: [&str; 19] = [
@@ -102,6 +103,7 @@ fn offer(cuts: Vec<Cut>, row_cap: impl Into<Option<u32>>) -> Offer {
         per_day: None,
         concurrency: None,
         lacks: Vec::new(),
+        lacks_exchanges: Exchanges::default(),
     }
 }
 
@@ -150,6 +152,7 @@ fn claim(area: Area, at: &str, stale_at: Option<&str>) -> Claim {
         rows: 1,
         at: instant(at),
         stale_at: stale_at.map(instant),
+        lacks: Exchanges::default(),
     }
 }
 

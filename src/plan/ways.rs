@@ -8,12 +8,19 @@ use super::Input;
 use super::expect::{self, Member, Members};
 use super::timeline::{Depth, Timeline, subtract};
 use crate::model::dataset::{Cut, Shape, Universe};
-use crate::model::{Area, Offer, Securities, Slice, Span};
+use crate::model::{Area, Exchanges, Offer, Securities, Slice, Span};
 
 /// A stretch of points at which one member has unclaimed cells.
 struct Gap {
     member: usize,
     range: Range<usize>,
+}
+
+/// Points at which the market is answered but for the securities of some exchanges.
+struct Limited {
+    lacks: Exchanges,
+    /// In order.
+    ranges: Vec<Range<usize>>,
 }
 
 /// What is open: cells of the wanted securities at due points that no claim holds.
@@ -84,21 +91,26 @@ impl<'a> Open<'a> {
         };
         let mut held = Depth::new(len);
         let mut stale = Depth::new(len);
+        let mut limited = Vec::new();
         for claim in input.coverage.market.iter().filter(|_| !input.wanted.force) {
             let range = timeline.held(claim);
             stale.add(&(range.end..timeline.answered(claim).end));
-            held.add(&range);
+            if claim.lacks.is_among(&input.offer.lacks_exchanges) {
+                held.add(&range);
+            } else if !timeline.timeless && !members.members.is_empty() {
+                limit(&mut limited, &claim.lacks, range);
+            }
         }
         let held = held.sum();
         let anybody = members.members.is_empty() && members.unknown.is_empty();
-        let cells = if anybody { vec![1; len] } else { open.collect_gaps(&held, &mut stale).sum() };
+        let cells = if anybody { vec![1; len] } else { open.collect_gaps(&held, &limited, &mut stale).sum() };
         open.counts = cells.into_iter().zip(&held).map(|(cells, held)| if *held > 0 { 0 } else { cells }).collect();
         open.stale = stale.sum().into_iter().map(|depth| depth > 0).collect();
         open
     }
 
     /// Finds every member's gaps: its life without its own claims, where the market's claims leave anything open.
-    fn collect_gaps(&mut self, held: &[u64], stale: &mut Depth) -> Depth {
+    fn collect_gaps(&mut self, held: &[u64], limited: &[Limited], stale: &mut Depth) -> Depth {
         let open_before: Vec<u32> = std::iter::once(0)
             .chain(held.iter().scan(0, |sum, depth| {
                 *sum += u32::from(*depth == 0);
@@ -113,8 +125,14 @@ impl<'a> Open<'a> {
                 stale.add(&(range.end..self.timeline.answered(claim).end));
                 range
             });
+            let spoken_of = limited.iter().filter(|limited| !limited.lacks.contains(code));
+            let mut answered: Vec<Range<usize>> =
+                own.chain(spoken_of.flat_map(|limited| limited.ranges.iter().cloned())).collect();
+            if !limited.is_empty() {
+                answered.sort_unstable_by_key(|range| range.start);
+            }
             let gaps = &mut self.gaps;
-            subtract(self.timeline.range(*life), own, |range| {
+            subtract(self.timeline.range(*life), answered.into_iter(), |range| {
                 if open_before[range.end] > open_before[range.start] {
                     depth.add(&range);
                     gaps.push(Gap { member, range });
@@ -287,6 +305,19 @@ impl<'a> Open<'a> {
     fn points_below_cap(&self, rows_per_point: f64) -> usize {
         let points = ((self.cap() - 1.0) / rows_per_point.max(f64::MIN_POSITIVE)).floor();
         (points.min(1e9) as usize).max(1)
+    }
+}
+
+/// Adds a range to those of the same exchanges; ranges come in order.
+fn limit(limited: &mut Vec<Limited>, lacks: &Exchanges, range: Range<usize>) {
+    let index = limited.iter().position(|known| known.lacks == *lacks).unwrap_or_else(|| {
+        limited.push(Limited { lacks: lacks.clone(), ranges: Vec::new() });
+        limited.len() - 1
+    });
+    let ranges = &mut limited[index].ranges;
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
     }
 }
 

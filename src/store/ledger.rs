@@ -1,6 +1,6 @@
 //! What the ledger means in every store, whatever the engine underneath: pure parts that both share.
 
-use crate::model::{Area, Counts, Error, Result, Securities, Span, Totals};
+use crate::model::{Area, Counts, Dataset, Error, Exchanges, Result, RowsChange, Securities, Span, Totals};
 
 /// One step of the ledger's shape.
 pub struct Migration {
@@ -44,6 +44,60 @@ pub fn securities_from_text(text: &str) -> Securities {
     match text {
         "" => Securities::All,
         codes => Securities::Some(codes.split(',').map(std::sync::Arc::from).collect()),
+    }
+}
+
+/// What the claim of a change does not speak of; a claim over single securities speaks of them.
+pub fn lacks(change: &RowsChange) -> Exchanges {
+    match change.area.securities {
+        Securities::All => change.lacks_exchanges.clone(),
+        Securities::Some(_) => Exchanges::default(),
+    }
+}
+
+/// The columns that the source of a change lacks, by name and with commas.
+pub fn lacks_text(change: &RowsChange) -> String {
+    let name = |index: &usize| change.dataset.columns.get(*index).map(|column| column.name.as_str());
+    change.lacks.iter().filter_map(name).collect::<Vec<_>>().join(",")
+}
+
+/// Reads what `lacks_text` writes; columns that the dataset no longer has are passed over.
+pub fn positions(dataset: &Dataset, lacks: &str) -> Vec<usize> {
+    let names: Vec<String> = lacks.split(',').filter(|name| !name.is_empty()).map(str::to_string).collect();
+    dataset.positions(&names)
+}
+
+/// Which values of a row a better source gave, from its versions, the newest first: the last one whose source has a
+/// column decides about it.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    columns: Vec<Option<bool>>,
+    found: bool,
+}
+
+impl Guard {
+    pub fn new(columns: usize) -> Guard {
+        Guard { columns: vec![None; columns], found: false }
+    }
+
+    /// The next older version by a better source: which of its values are there, and which columns its source lacks.
+    pub fn take(&mut self, present: &[bool], lacks: &[usize]) {
+        self.found = true;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            if column.is_none() && !lacks.contains(&index) {
+                *column = present.get(index).copied();
+            }
+        }
+    }
+
+    /// No older version matters.
+    pub fn is_decided(&self) -> bool {
+        self.columns.iter().all(Option::is_some)
+    }
+
+    /// `None` when no version is by a better source.
+    pub fn into_columns(self) -> Option<Vec<bool>> {
+        self.found.then(|| self.columns.into_iter().map(|column| column.unwrap_or(false)).collect())
     }
 }
 

@@ -27,7 +27,7 @@ CREATE TABLE _commit (
     unchanged integer not null default 0,
     withdrawn integer not null default 0,
     quarantined integer not null default 0
-, conflicting integer not null default 0);
+, conflicting integer not null default 0, lacks text not null default '');
 CREATE INDEX _commit_by_dataset on _commit (dataset);
 CREATE INDEX _commit_by_rank on _commit (dataset, rank);
 CREATE TABLE _claim (
@@ -39,7 +39,7 @@ CREATE TABLE _claim (
     source text not null,
     rows integer not null,
     at text not null,
-    stale_at text,
+    stale_at text, lacks text not null default '',
     primary key (dataset, security, from_day)
 ) without rowid;
 CREATE INDEX _claim_of_securities on _claim (dataset, to_day, from_day) where security <> '';

@@ -12,10 +12,13 @@ use tidegate::compare::{ColumnReport, Side, compare};
 use tidegate::engine::{Engine, Options, Stop, together::Synced};
 use tidegate::model::task::Request;
 use tidegate::model::{Area, Clock, Day, Instant, Outcome, Query, Securities, Task};
+use tidegate::plan::{Audit, Served, audit};
 use tidegate::sim::{
-    BaostockServer, BaostockServerOptions, Fault, FaultScript, Market, MarketOptions, Rule, Server, ServerOptions,
+    AkshareForm, AkshareServer, BaostockServer, BaostockServerOptions, Fault, FaultScript, Market, MarketOptions, Rule,
+    Server, ServerOptions,
 };
 use tidegate::source::Source;
+use tidegate::source::akshare::{AkshareOptions, AkshareSource};
 use tidegate::source::baostock::{BaostockOptions, BaostockSource};
 use tidegate::source::tushare::{TushareOptions, TushareSource};
 use tidegate::store::Store;
@@ -29,10 +32,14 @@ fn clock(text: &str) -> Clock {
 }
 
 fn market() -> Market {
+    market_of(60)
+}
+
+fn market_of(securities: usize) -> Market {
     let catalog = Arc::new(Catalog::builtin().unwrap());
     let day = |text| Day::parse(text).unwrap();
     let options = MarketOptions::new(catalog, day("20240102"), day("20240229"));
-    Market::new(MarketOptions { securities: 60, clock: clock(EVENING), ..options })
+    Market::new(MarketOptions { securities, clock: clock(EVENING), ..options })
 }
 
 async fn tushare(market: &Market, rules: Vec<Rule>) -> (Server, TushareSource) {
@@ -40,6 +47,13 @@ async fn tushare(market: &Market, rules: Vec<Rule>) -> (Server, TushareSource) {
     let options =
         TushareOptions { url: server.url(), token: "any".to_string(), points: 15_000, ..TushareOptions::default() };
     (server, TushareSource::new(options, clock(EVENING)).unwrap())
+}
+
+async fn akshare(market: &Market, rank: u8) -> (AkshareServer, AkshareSource) {
+    let server = crate::akshare::serve(market, AkshareForm::Aktools, Vec::new()).await;
+    let options =
+        AkshareOptions { rank, per_minute: None, ..crate::akshare::options(&server.url(), AkshareForm::Aktools) };
+    (server, AkshareSource::new(options, clock(EVENING)).unwrap())
 }
 
 async fn baostock(market: &Market) -> (BaostockServer, BaostockSource) {
@@ -118,4 +132,68 @@ async fn what_tushare_fails_to_give_comes_from_baostock_in_the_same_rows() {
     for column in against_truth(&store, &market).await {
         assert_eq!((column.different + column.rounding, column.null_left), (0, 0), "{column:?}");
     }
+}
+
+/// The audit of the market's days of `daily`, served by these sources.
+async fn audited(store: &Arc<dyn Store>, market: &Market, sources: &[Arc<dyn Source>]) -> Audit {
+    let dataset = market.catalog().get("daily").unwrap();
+    let knowledge = tidegate::engine::knowledge::read(&**store).await.unwrap();
+    let (coverage, failures) = (store.coverage("daily").await.unwrap(), store.failures(None, false).await.unwrap());
+    let offers =
+        sources.iter().map(|source| (source.name().to_string(), source.offer(dataset).unwrap().lacks_exchanges));
+    let now = Instant::parse(EVENING).unwrap();
+    audit(dataset, &knowledge, &coverage, &failures, &Served::new(offers), Some(market.days()), now)
+}
+
+/// The days of the market on which shares of Beijing are listed, counted share by share.
+async fn cells_of_beijing(store: &Arc<dyn Store>, market: &Market) -> u64 {
+    let knowledge = tidegate::engine::knowledge::read(&**store).await.unwrap();
+    let theirs = || knowledge.securities.iter().filter(|security| security.code.ends_with(".BJ"));
+    let days = market.calendar().open_days(market.days());
+    days.iter().map(|day| theirs().filter(|share| share.life().contains(*day)).count() as u64).sum()
+}
+
+#[tokio::test]
+async fn what_baostock_has_not_stays_open_and_named_and_comes_from_akshare() {
+    let market = market_of(240);
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("market.db"), market.catalog()).await;
+    let dead = || vec![Rule::always(Fault::DropConnection).of("daily")];
+    let (_server, first) = tushare(&market, dead()).await;
+    let (_baostock, second) = baostock(&market).await;
+    let second: Arc<dyn Source> = Arc::new(second);
+    let task = sync(&store, &market, vec![Arc::new(first), second.clone()], EVENING).await;
+    let beijing = cells_of_beijing(&store, &market).await;
+    assert!(beijing > 0);
+    assert!(task.note.as_ref().unwrap().contains("baostock has no securities of BJ"), "{:?}", task.note);
+    let alone = std::slice::from_ref(&second);
+    let found = audited(&store, &market, alone).await;
+    assert_eq!(found.unexplained, beijing, "exactly the cells of Beijing: {:?}", found.holes);
+    assert_eq!(found.holes.iter().map(|hole| hole.cells).sum::<u64>(), beijing);
+    for hole in &found.holes {
+        assert_eq!(hole.reason, "baostock has no securities of BJ: enable another source");
+    }
+    // BaoStock is not asked again for what it has not.
+    let again = sync(&store, &market, vec![second.clone()], EVENING).await;
+    assert_eq!((again.totals.calls, again.outcome), (0, Some(Outcome::Success)), "{:?}", again.note);
+    assert_eq!(audited(&store, &market, alone).await.unexplained, beijing);
+
+    // AKShare, asked last, is asked for Beijing only.
+    let (_server, first) = tushare(&market, dead()).await;
+    let (served, third) = akshare(&market, 4).await;
+    let sources: Vec<Arc<dyn Source>> = vec![Arc::new(first), second, Arc::new(third)];
+    let task = sync(&store, &market, sources.clone(), EVENING).await;
+    assert_eq!(task.outcome, Some(Outcome::Success), "{:?}", task.note);
+    let asked = served.served();
+    let bars: Vec<_> = asked.iter().filter(|one| one.api == "stock_zh_a_hist").collect();
+    let shares = market.truth("stock_basic", &Area::whole()).unwrap();
+    let codes = Columns::new(&shares);
+    let of_beijing =
+        (0..shares.num_rows()).filter(|row| codes.get("ts_code").unwrap().text(*row).unwrap().ends_with(".BJ"));
+    assert!(!bars.is_empty() && bars.len() <= of_beijing.count(), "{}", bars.len());
+    assert!(!task.totals.by_source.contains_key("baostock"), "{:?}", task.totals.by_source);
+    let found = audited(&store, &market, &sources).await;
+    assert_eq!((found.unexplained, found.holes.len()), (0, 0), "{:?}", found.holes);
+    let truth = market.truth("daily", &Area::new(Securities::All, market.days())).unwrap();
+    assert_eq!(found.cells.present, truth.num_rows() as u64, "every row of the market is there");
 }

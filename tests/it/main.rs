@@ -24,6 +24,7 @@ mod several;
 mod sim;
 mod store_as_of;
 mod store_conflicts;
+mod store_lacks;
 mod store_model;
 mod store_postgres;
 mod store_sqlite;

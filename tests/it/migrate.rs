@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tidegate::model::change::{ClaimChange, Write};
 use tidegate::model::{
-    Area, Change, Clock, Commit, Day, Evidence, Quarantined, Query, RowsChange, Securities, Span, conflict,
+    Area, Change, Clock, Commit, Day, Evidence, Exchanges, Quarantined, Query, RowsChange, Securities, Span, conflict,
 };
 use tidegate::store::Store;
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -25,6 +25,7 @@ fn filled() -> World {
         area: area.clone(),
         batch,
         lacks: Vec::new(),
+        lacks_exchanges: Exchanges::default(),
         write,
         source: source.into(),
         rank: 1,

@@ -12,6 +12,7 @@ use tidegate::model::*;
 use tidegate::store::Store;
 
 pub use crate::store_conflicts::*;
+pub use crate::store_lacks::*;
 pub use crate::store_workers::*;
 
 /// A fresh, empty store and what must outlive it.
@@ -114,6 +115,7 @@ pub fn quotes_of_day(of_january: i8, rows: &[Quote]) -> RowsChange {
         area: january(of_january),
         batch: quote_batch(rows),
         lacks: Vec::new(),
+        lacks_exchanges: Exchanges::default(),
         write: Write::Replace,
         source: Arc::from("tushare"),
         rank: 1,
@@ -185,6 +187,8 @@ macro_rules! store_suite {
             merging_never_erases_and_never_withdraws,
             a_worse_source_fills_gaps_and_overwrites_nothing,
             columns_that_a_source_lacks_keep_what_is_stored,
+            a_column_that_a_better_source_lacks_is_corrected_by_whoever_gave_it,
+            a_claim_does_not_speak_of_exchanges_that_its_source_lacks,
             merging_follows_the_rule_of_each_column,
             the_first_write_wins_where_the_rule_says_so,
             the_last_fetch_wins_where_the_rule_says_so,

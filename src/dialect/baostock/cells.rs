@@ -12,6 +12,9 @@ use super::message::Form;
 use crate::model::cell::Cells;
 use crate::model::{Column, ColumnType, Day, decimal};
 
+/// The exchanges of the mainland that BaoStock has no securities of.
+pub const LACKED: [&str; 1] = ["BJ"];
+
 /// `600000.SH` as `sh.600000`; `None` for what BaoStock has no code for: it knows Shanghai and Shenzhen.
 pub fn wire_code(canonical: &str) -> Option<String> {
     let (digits, exchange) = canonical.split_once('.')?;

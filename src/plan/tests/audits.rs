@@ -4,7 +4,7 @@ use super::*;
 use crate::model::Failure;
 
 fn audited(case: &Case, failures: &[Failure], span: Option<Span>) -> Audit {
-    audit(&case.dataset, &case.knowledge, &case.coverage, failures, span, case.now)
+    audit(&case.dataset, &case.knowledge, &case.coverage, failures, &Served::default(), span, case.now)
 }
 
 /// January to June of 2020 claimed day by day, with the rows that are listed.

@@ -10,7 +10,7 @@ use crate::dialect::akshare::eastmoney::{self, Host};
 use crate::dialect::akshare::{self, Limits, Question, Reply, frame, query, refusal, shape};
 use crate::dialect::facets;
 use crate::model::dataset::{Agreement, Cut, Service};
-use crate::model::{Clock, Dataset, Error, ErrorKind, Result};
+use crate::model::{Clock, Dataset, Error, ErrorKind, Exchanges, Result};
 use crate::source::{Call, Offer, Page, Source};
 
 /// Which of the two doors is used.
@@ -265,6 +265,7 @@ impl Source for AkshareSource {
             per_day: None,
             concurrency: Some(self.options.concurrency),
             lacks: lacks(dataset, &served),
+            lacks_exchanges: Exchanges::default(),
         })
     }
 

@@ -12,12 +12,12 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 
 use crate::check::belongs;
-use crate::dialect::baostock::cells::wire_code;
+use crate::dialect::baostock::cells::{LACKED, wire_code};
 use crate::dialect::baostock::mapping::{self, Mapped, Way};
 use crate::dialect::baostock::question::PER_PAGE_MAX;
 use crate::dialect::baostock::{Layout, Question, Refused, Table};
 use crate::model::dataset::Agreement;
-use crate::model::{Area, Clock, Dataset, Error, Result};
+use crate::model::{Area, Clock, Dataset, Error, Exchanges, Result};
 use crate::source::{Call, Offer, Page, Source};
 
 use pool::{Answered, Pool};
@@ -275,6 +275,15 @@ fn lacks(dataset: &Dataset, ways: &[Way]) -> Vec<String> {
     wire.map(|column| &column.name).filter(|name| !proven(name)).cloned().collect()
 }
 
+/// BaoStock has no shares of Beijing. A dataset that nobody else serves has no such rows: nothing of it is lacking.
+fn lacks_exchanges(dataset: &Dataset) -> Exchanges {
+    let is_its_own = dataset.tushare.is_none() && dataset.akshare.is_empty();
+    match dataset.security.is_none() || is_its_own {
+        true => Exchanges::default(),
+        false => Exchanges::new(&LACKED),
+    }
+}
+
 #[async_trait]
 impl Source for BaostockSource {
     fn name(&self) -> &str {
@@ -300,6 +309,7 @@ impl Source for BaostockSource {
             per_day: None,
             concurrency: Some(self.options.sessions.max(1)),
             lacks: lacks(dataset, &ways),
+            lacks_exchanges: lacks_exchanges(dataset),
         })
     }
 

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use super::tables::{Since, TablePage, Tables};
 use super::{Call, Page, Source};
 use crate::model::dataset::Cut;
-use crate::model::{Dataset, Digest, Error, Key, KeyPart, KeyRange, Offer, Result};
+use crate::model::{Dataset, Digest, Error, Exchanges, Key, KeyPart, KeyRange, Offer, Result};
 use file::Folder;
 use postgres::Postgres;
 use sqlite::Sqlite;
@@ -141,6 +141,7 @@ impl Source for DatabaseSource {
             per_day: None,
             concurrency: Some(1),
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
         })
     }
 

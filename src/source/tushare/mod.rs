@@ -12,7 +12,7 @@ use crate::check::belongs;
 use crate::dialect::tushare::request::{self, Part};
 use crate::dialect::tushare::{Limits, Reply, decode, refusal, tier};
 use crate::model::dataset::Tushare;
-use crate::model::{Clock, Dataset, Error, ErrorKind, Result};
+use crate::model::{Clock, Dataset, Error, ErrorKind, Exchanges, Result};
 use crate::source::{Call, Offer, Page, Source};
 
 use super::http::{Door, DoorOptions};
@@ -209,6 +209,7 @@ impl Source for TushareSource {
             per_day: allowed.per_day,
             concurrency: None,
             lacks: Vec::new(),
+            lacks_exchanges: Exchanges::default(),
         })
     }
 

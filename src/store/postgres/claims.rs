@@ -9,16 +9,16 @@ use super::fault::Step;
 use super::table::Table;
 use super::values::{SqlDay, SqlInstant};
 use crate::model::change::ClaimChange;
-use crate::model::{Area, Claim, Day, Error, Evidence, RowsChange, Securities, Span};
-use crate::store::ledger::{remainders, securities_from_text, securities_text};
+use crate::model::{Area, Claim, Day, Error, Evidence, Exchanges, RowsChange, Securities, Span};
+use crate::store::ledger::{lacks, remainders, securities_from_text, securities_text};
 
-const CLAIM: &str = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim";
+const CLAIM: &str = "select security, from_day, to_day, evidence, source, rows, at, stale_at, lacks from _claim";
 
 /// Writes the claim of a change over its area: one record for the market, or one for each security.
 pub(super) async fn store(session: &Session, table: &Table, change: &RowsChange, claim: ClaimChange) -> Step<()> {
     match &change.area.securities {
         Securities::All => {
-            cut_securities(session, table, change.area.span).await?;
+            cut_securities(session, table, change.area.span, &change.lacks_exchanges).await?;
             store_one(session, table, change, claim, Securities::All).await
         }
         Securities::Some(codes) => {
@@ -51,17 +51,20 @@ async fn store_one(
         rows: 0,
         at: change.fetched_at,
         stale_at: claim.stale_at,
+        lacks: lacks(change),
     };
     insert(session, table, claim).await
 }
 
 /// A claim over the market makes those over single securities superfluous: inside of it they go, over one end they are
 /// shortened. One that reaches over both ends stays, or a day asked again would split the claims of every security.
-async fn cut_securities(session: &Session, table: &Table, span: Span) -> Step<()> {
+/// Those over securities that the new claim does not speak of stay.
+async fn cut_securities(session: &Session, table: &Table, span: Span, lacks: &Exchanges) -> Step<()> {
     let sql = format!("{CLAIM} where dataset = $1 and security <> '' and to_day >= $2 and from_day <= $3");
     for old in claims(session.query(&sql, &[&table.name(), &SqlDay::from(span.from), &SqlDay::from(span.to)]).await?)? {
         let mut parts: Vec<Span> = remainders(old.area.span, span).collect();
-        if parts.len() == 2 {
+        let spoken_of = |code: &Arc<str>| !lacks.contains(code);
+        if parts.len() == 2 || !old.area.securities.single().is_none_or(spoken_of) {
             continue;
         }
         delete(session, table.name(), &old).await?;
@@ -98,8 +101,8 @@ async fn insert(session: &Session, table: &Table, claim: Claim) -> Step<()> {
 
 /// Inserts a claim as it is.
 pub(super) async fn write(session: &Session, dataset: &str, claim: &Claim) -> Step<()> {
-    let sql = "insert into _claim (dataset, security, from_day, to_day, evidence, source, rows, at, stale_at) \
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let sql = "insert into _claim (dataset, security, from_day, to_day, evidence, source, rows, at, stale_at, lacks) \
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let span = claim.area.span;
     session
         .execute(
@@ -114,6 +117,7 @@ pub(super) async fn write(session: &Session, dataset: &str, claim: &Claim) -> St
                 &(claim.rows as i64),
                 &SqlInstant(claim.at),
                 &claim.stale_at.map(SqlInstant),
+                &claim.lacks.to_string(),
             ],
         )
         .await?;
@@ -139,6 +143,7 @@ fn read(row: &Row) -> Step<Claim> {
         rows: row.try_get::<_, i64>(5)? as u64,
         at: row.try_get::<_, SqlInstant>(6)?.0,
         stale_at: row.try_get::<_, Option<SqlInstant>>(7)?.map(|at| at.0),
+        lacks: Exchanges::parse(row.try_get(8)?),
     })
 }
 

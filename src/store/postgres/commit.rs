@@ -25,7 +25,7 @@ use crate::model::{
     RowsChange, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
-use crate::store::ledger::{rows_totals, securities_text};
+use crate::store::ledger::{lacks_text, rows_totals, securities_text};
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
@@ -208,8 +208,8 @@ impl<'a> Writer<'a> {
 
     /// The commit record of one change; its counts follow when they are known.
     async fn record(&self, change: &RowsChange) -> Step<i64> {
-        let sql = "insert into _commit (at, task, dataset, source, rank, security, from_day, to_day, fetched_at) \
-                   values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning seq";
+        let sql = "insert into _commit (at, task, dataset, source, rank, security, from_day, to_day, fetched_at, lacks) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning seq";
         let row = self
             .session()
             .query_one(
@@ -224,6 +224,7 @@ impl<'a> Writer<'a> {
                     &SqlDay::from(change.area.span.from),
                     &SqlDay::from(change.area.span.to),
                     &SqlInstant(change.fetched_at),
+                    &lacks_text(change),
                 ],
             )
             .await?;

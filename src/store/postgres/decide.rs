@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use super::connection::Session;
 use super::encode::{Cells, encode_seq};
 use super::fault::Step;
-use super::stage;
+use super::stage::{self, Writer};
 use super::table::Table;
+use crate::model::RowsChange;
 use crate::model::change::Write;
 use crate::model::dataset::FieldRule;
-use crate::model::{Instant, RowsChange};
+use crate::store::ledger::{Guard, positions};
 
 pub(super) enum Verdict {
     /// The stored row stays as it is.
@@ -30,8 +31,8 @@ pub(super) struct Decider<'a> {
     pub(super) old: (&'a [Cells<'a>], usize),
     /// Values that a better source gave; `None` when it gave none.
     pub(super) guard: Option<&'a [bool]>,
-    /// Rank and time of fetch of the commit that wrote the stored row.
-    pub(super) writer: Option<&'a (u8, Instant)>,
+    /// Whose commit wrote the stored row.
+    pub(super) writer: Option<&'a Writer>,
 }
 
 impl Decider<'_> {
@@ -40,7 +41,7 @@ impl Decider<'_> {
         match self.change.write {
             Write::FirstWins => Verdict::Stays,
             Write::LastWins => {
-                let later = self.writer.is_some_and(|(_, fetched_at)| *fetched_at > self.change.fetched_at);
+                let later = self.writer.is_some_and(|writer| writer.fetched_at > self.change.fetched_at);
                 if later { Verdict::Stays } else { self.becomes(|_| true) }
             }
             Write::Manual => match (0..self.new.0.len()).any(|index| self.has(index) && self.differs(index)) {
@@ -110,9 +111,9 @@ impl Decider<'_> {
         bytes
     }
 
-    /// The values that a source better than that of the change gave, by row: those of the stored row itself, or, when a
-    /// worse source has filled gaps since, those of the last revision by a better one. `rows` are position, bytes of
-    /// the new row and commit of the stored one.
+    /// The values that a source better than that of the change gave, by row and column: those of the stored row itself
+    /// when its source is better and has the column, else those of the last revision by such a source. `rows` are
+    /// position, bytes of the new row and commit of the stored one.
     pub(super) async fn guards(
         session: &Session,
         table: &Table,
@@ -120,44 +121,50 @@ impl Decider<'_> {
         guarded: bool,
         rows: Vec<(usize, &[u8], i64)>,
         old: &[Cells<'_>],
-        writers: &HashMap<i64, (u8, Instant)>,
+        writers: &HashMap<i64, Writer>,
     ) -> Step<HashMap<usize, Vec<bool>>> {
-        let mut guards = HashMap::new();
+        let mut guards: HashMap<usize, Guard> = HashMap::new();
         let rules = matches!(change.write, Write::FirstWins | Write::LastWins | Write::Manual);
         if !guarded || rules || rows.is_empty() {
-            return Ok(guards);
+            return Ok(HashMap::new());
         }
         let mut searched = Vec::new();
         for (at, bytes, seq) in rows {
-            let rank = writers.get(&seq).map_or(u8::MAX, |(rank, _)| *rank);
-            if rank < change.rank {
-                guards.insert(at, old.iter().map(|cells| !cells.is_null(at)).collect());
-            } else {
+            let mut guard = Guard::new(old.len());
+            if let Some(writer) = writers.get(&seq).filter(|writer| writer.rank < change.rank) {
+                let present: Vec<bool> = old.iter().map(|cells| !cells.is_null(at)).collect();
+                guard.take(&present, &writer.lacks);
+            }
+            if !guard.is_decided() {
                 searched.push((at as i64, bytes));
             }
+            guards.insert(at, guard);
         }
-        if searched.is_empty() {
-            return Ok(guards);
+        if !searched.is_empty() {
+            stage::keys(session, table, "_searched", searched.into_iter()).await?;
+            for row in session.ask(&search(table, change.rank)).await? {
+                let (at, present, lacks): (i64, Vec<bool>, &str) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+                if let Some(guard) = guards.get_mut(&(at as usize)) {
+                    guard.take(&present, &positions(&table.dataset, lacks));
+                }
+            }
         }
-        stage::keys(session, table, "_searched", searched.into_iter()).await?;
-        for row in session.ask(&search(table, change.rank)).await? {
-            let present: Vec<bool> = row.try_get(1)?;
-            guards.insert(row.try_get::<_, i64>(0)? as usize, present);
-        }
-        Ok(guards)
+        let columns = guards.into_iter().filter_map(|(at, guard)| Some((at, guard.into_columns()?)));
+        Ok(columns.collect())
     }
 }
 
-/// Which values the last revision by a source better than `rank` had, since the row was last withdrawn.
+/// Which values the revisions by sources better than `rank` had, since the row was last withdrawn, the newest first.
 fn search(table: &Table, rank: u8) -> String {
     let present = (0..table.kinds.len()).map(|index| format!("old.{} is not null", table.column(index)));
     let (revision, same) = (table.quoted_revision(), table.same_key("old", "given"));
     format!(
-        "select given._row, better.present from pg_temp._searched as given cross join lateral ( \
-         select array[{present}] as present from {revision} as old where {same} \
+        "select given._row, better.present, better.lacks from pg_temp._searched as given cross join lateral ( \
+         select array[{present}] as present, writer.lacks, old._ended_seq from {revision} as old \
+         join _commit as writer on writer.seq = old._seq where {same} \
          and old._ended_seq > coalesce((select max(old._ended_seq) from {revision} as old where {same} \
-         and old._ended = 'withdrawn'), 0) \
-         and (select rank from _commit where seq = old._seq) < {rank} order by old._ended_seq desc limit 1) as better",
+         and old._ended = 'withdrawn'), 0) and writer.rank < {rank}) as better \
+         order by given._row, better._ended_seq desc",
         present = present.collect::<Vec<_>>().join(", "),
     )
 }

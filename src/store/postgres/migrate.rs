@@ -24,6 +24,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0004_source_health",
         sql: include_str!("../../../migrations/postgres/0004_source_health.sql"),
     },
+    Migration {
+        number: 5,
+        name: "0005_what_sources_lack",
+        sql: include_str!("../../../migrations/postgres/0005_what_sources_lack.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

@@ -378,7 +378,7 @@ impl Pass<'_, '_, '_> {
         }
         let old = cells(table, &old)?;
         let seqs: Vec<i64> = differing.iter().map(|row| row.seq).collect();
-        let writers = stage::writers(session, seqs).await?;
+        let writers = stage::writers(session, table, seqs).await?;
         let mut staged = Vec::new();
         for number in 0..self.parts.len() {
             let own = || differing.iter().enumerate().filter(|(_, row)| row.part == number);

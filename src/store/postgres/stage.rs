@@ -10,6 +10,7 @@ use super::rows::Place;
 use super::table::Table;
 use super::values::SqlInstant;
 use crate::model::Instant;
+use crate::store::ledger::positions;
 
 /// Rows from which a temporary table is worth statistics.
 const ANALYZED_ROWS: u64 = 5_000;
@@ -80,14 +81,24 @@ pub(super) async fn merge(place: Place<'_>, rows: &[Vec<u8>]) -> Step<()> {
         .await
 }
 
-/// Rank of the source and time of the fetch of commits, by number.
-pub(super) async fn writers(session: &Session, mut seqs: Vec<i64>) -> Step<HashMap<i64, (u8, Instant)>> {
+/// Who wrote a commit.
+pub(super) struct Writer {
+    pub(super) rank: u8,
+    pub(super) fetched_at: Instant,
+    /// Positions of the columns that the source lacks.
+    pub(super) lacks: Vec<usize>,
+}
+
+/// Who wrote the commits, by number.
+pub(super) async fn writers(session: &Session, table: &Table, mut seqs: Vec<i64>) -> Step<HashMap<i64, Writer>> {
     seqs.sort_unstable();
     seqs.dedup();
-    let rows = session.query("select seq, rank, fetched_at from _commit where seq = any($1)", &[&seqs]).await?;
+    let sql = "select seq, rank, fetched_at, lacks from _commit where seq = any($1)";
+    let rows = session.query(sql, &[&seqs]).await?;
     let read = |row: &tokio_postgres::Row| {
-        let rank: i16 = row.try_get(1)?;
-        Ok((row.try_get(0)?, (rank.clamp(0, 255) as u8, row.try_get::<_, SqlInstant>(2)?.0)))
+        let (rank, fetched_at): (i16, SqlInstant) = (row.try_get(1)?, row.try_get(2)?);
+        let lacks = positions(&table.dataset, row.try_get(3)?);
+        Ok((row.try_get(0)?, Writer { rank: rank.clamp(0, 255) as u8, fetched_at: fetched_at.0, lacks }))
     };
     rows.iter().map(read).collect()
 }

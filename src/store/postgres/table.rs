@@ -207,6 +207,12 @@ impl Table {
     /// The rows that `change` replaces: those of its area, with keys in its range where it has one.
     pub(super) fn replaced(&self, name: &str, change: &RowsChange) -> String {
         let mut condition = self.in_area(name, &change.area);
+        if let Some(index) = self.security {
+            for suffix in change.lacks_exchanges.suffixes() {
+                let theirs = literal(&format!("%.{suffix}"));
+                condition.push_str(&format!(" and {name}.{} not like {theirs}", self.column(index)));
+            }
+        }
         let Write::ReplaceKeys(range) = &change.write else { return condition };
         let key = self.key.iter().map(|index| format!("{name}.{}", self.column(*index))).collect::<Vec<_>>().join(", ");
         for (bound, sign) in [(&range.after, ">"), (&range.upto, "<=")] {

@@ -7,14 +7,14 @@ use rusqlite::Connection;
 use super::fault::Step;
 use super::table::Table;
 use crate::model::change::ClaimChange;
-use crate::model::{Area, Claim, Day, Error, Evidence, Instant, RowsChange, Securities, Span};
-use crate::store::ledger::{remainders, securities_from_text, securities_text};
+use crate::model::{Area, Claim, Day, Error, Evidence, Exchanges, Instant, RowsChange, Securities, Span};
+use crate::store::ledger::{lacks, remainders, securities_from_text, securities_text};
 
 /// Writes the claim of a change over its area: one record for the market, or one for each security.
 pub(super) fn store(connection: &Connection, table: &Table, change: &RowsChange, claim: ClaimChange) -> Step<()> {
     match &change.area.securities {
         Securities::All => {
-            cut_securities(connection, table, change.area.span)?;
+            cut_securities(connection, table, change.area.span, &change.lacks_exchanges)?;
             store_one(connection, table, change, claim, Securities::All)
         }
         Securities::Some(codes) => {
@@ -44,20 +44,23 @@ fn store_one(
         rows: 0,
         at: change.fetched_at,
         stale_at: claim.stale_at,
+        lacks: lacks(change),
     };
     insert(connection, table, claim)
 }
 
 /// A claim over the market makes those over single securities superfluous: inside of it they go, over one end they are
 /// shortened. One that reaches over both ends stays, or a day asked again would split the claims of every security.
-fn cut_securities(connection: &Connection, table: &Table, span: Span) -> Step<()> {
-    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim \
+/// Those over securities that the new claim does not speak of stay.
+fn cut_securities(connection: &Connection, table: &Table, span: Span, lacks: &Exchanges) -> Step<()> {
+    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at, lacks from _claim \
                where dataset = ?1 and security <> '' and to_day >= ?2 and from_day <= ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let old = statement.query_map((table.name(), span.from.to_string(), span.to.to_string()), read)?;
     for old in old.collect::<rusqlite::Result<Vec<_>>>()? {
         let mut parts: Vec<Span> = remainders(old.area.span, span).collect();
-        if parts.len() == 2 {
+        let spoken_of = |code: &Arc<str>| !lacks.contains(code);
+        if parts.len() == 2 || !old.area.securities.single().is_none_or(spoken_of) {
             continue;
         }
         delete(connection, table.name(), &old)?;
@@ -70,7 +73,7 @@ fn cut_securities(connection: &Connection, table: &Table, span: Span) -> Step<()
 
 /// Claims never overlap each other, so that all but the first begin inside of `span`.
 fn overlapping(connection: &Connection, dataset: &str, securities: &Securities, span: Span) -> Step<Vec<Claim>> {
-    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim \
+    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at, lacks from _claim \
                where dataset = ?1 and security = ?2 and from_day <= ?4 and to_day >= ?3 and from_day >= coalesce(( \
                select max(from_day) from _claim where dataset = ?1 and security = ?2 and from_day <= ?3), '')";
     let mut statement = connection.prepare_cached(sql)?;
@@ -90,8 +93,8 @@ fn delete(connection: &Connection, dataset: &str, claim: &Claim) -> Step<()> {
 /// Inserts a claim with the rows that its area holds now.
 fn insert(connection: &Connection, table: &Table, claim: Claim) -> Step<()> {
     let rows = table.rows_stored(connection, &claim.area)? as i64;
-    let sql = "insert into _claim (dataset, security, from_day, to_day, evidence, source, rows, at, stale_at) \
-               values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "insert into _claim (dataset, security, from_day, to_day, evidence, source, rows, at, stale_at, lacks) \
+               values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.prepare_cached(sql)?.execute((
         table.name(),
         securities_text(&claim.area.securities),
@@ -102,13 +105,15 @@ fn insert(connection: &Connection, table: &Table, claim: Claim) -> Step<()> {
         rows,
         claim.at.to_string(),
         claim.stale_at.map(|at| at.to_string()),
+        claim.lacks.to_string(),
     ))?;
     Ok(())
 }
 
 /// Every claim of a dataset.
 pub(super) fn all(connection: &Connection, dataset: &str) -> Step<Vec<Claim>> {
-    let sql = "select security, from_day, to_day, evidence, source, rows, at, stale_at from _claim where dataset = ?1";
+    let sql =
+        "select security, from_day, to_day, evidence, source, rows, at, stale_at, lacks from _claim where dataset = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     let claims = statement.query_map([dataset], read)?;
     Ok(claims.collect::<rusqlite::Result<_>>()?)
@@ -124,6 +129,7 @@ fn read(row: &rusqlite::Row) -> rusqlite::Result<Claim> {
         rows: row.get::<_, i64>(5)? as u64,
         at: read_instant(row, 6)?,
         stale_at: read_instant_option(row, 7)?,
+        lacks: Exchanges::parse(row.get_ref(8)?.as_str()?),
     })
 }
 

@@ -21,7 +21,7 @@ use crate::model::{
     RowsChange, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
-use crate::store::ledger::{rows_totals, securities_text};
+use crate::store::ledger::{lacks_text, rows_totals, securities_text};
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
@@ -86,8 +86,8 @@ impl<'a> Writer<'a> {
 
     /// The commit record of one change; its counts follow when they are known.
     fn record(&self, change: &RowsChange) -> Step<i64> {
-        let sql = "insert into _commit (at, task, dataset, source, rank, security, from_day, to_day, fetched_at) \
-                   values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "insert into _commit (at, task, dataset, source, rank, security, from_day, to_day, fetched_at, lacks) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         self.connection.prepare_cached(sql)?.execute((
             self.commit.at.to_string(),
             self.commit.fence.map(|fence| fence.task),
@@ -98,6 +98,7 @@ impl<'a> Writer<'a> {
             change.area.span.from.to_string(),
             change.area.span.to.to_string(),
             change.fetched_at.to_string(),
+            lacks_text(change),
         ))?;
         Ok(self.connection.last_insert_rowid())
     }

@@ -6,7 +6,7 @@ use super::fault::Step;
 use crate::model::{Error, Instant};
 use crate::store::ledger::{Migration, check_migrations, checksum};
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -18,6 +18,11 @@ const MIGRATIONS: [Migration; 4] = [
         number: 4,
         name: "0004_source_health",
         sql: include_str!("../../../migrations/sqlite/0004_source_health.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "0005_what_sources_lack",
+        sql: include_str!("../../../migrations/sqlite/0005_what_sources_lack.sql"),
     },
 ];
 

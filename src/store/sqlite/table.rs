@@ -148,6 +148,12 @@ impl Table {
     /// The rows that `change` replaces: those of its area, with keys in its range where it has one.
     pub(super) fn replaced(&self, change: &RowsChange) -> Condition {
         let mut condition = self.in_area(&change.area);
+        if let Some(index) = self.security {
+            let column = quoted(&self.dataset.columns[index].name);
+            for suffix in change.lacks_exchanges.suffixes() {
+                condition.and(&format!("{column} not like ?"), [Value::Text(format!("%.{suffix}"))]);
+            }
+        }
         let Write::ReplaceKeys(range) = &change.write else { return condition };
         let key = self.dataset.key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
         let parameters = vec!["?"; self.key.len()].join(", ");
