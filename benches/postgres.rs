@@ -18,7 +18,7 @@ use arrow_array::builder::{Date32Builder, Decimal128Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use tidegate::catalog::Catalog;
 use tidegate::model::change::{ClaimChange, Write};
-use tidegate::model::{Area, Change, Clock, Commit, Counts, Dataset, Day, Evidence, RowsChange};
+use tidegate::model::{Area, Change, Clock, Commit, Counts, Dataset, Day, Evidence, Exchanges, RowsChange};
 use tidegate::store::Store;
 use tidegate::store::postgres::{PostgresOptions, PostgresStore};
 
@@ -122,6 +122,7 @@ async fn commit_all(store: &dyn Store, daily: &Arc<Dataset>, codes: &[String], d
                 area: Area::day(*day),
                 batch: batch(daily, codes, *day),
                 lacks: Vec::new(),
+                lacks_exchanges: Exchanges::default(),
                 write: Write::Replace,
                 source: "tushare".into(),
                 rank: 1,
