@@ -42,7 +42,7 @@ fn main() {
 
     let csv = server.folder.join("daily.csv");
     write_csv(&csv, &codes, &days);
-    let copy = server.psql_copy(&csv);
+    let copy = server.psql_copy(&csv, false);
     std::fs::remove_file(&csv).expect("removing the file");
 
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");

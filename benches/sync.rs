@@ -114,7 +114,7 @@ fn postgres(bench: &Bench, written: u64) {
     println!("{written} rows of daily over {} days, 2 cores shared with both servers\n", bench.days().len());
     bench.warm_up();
     let server = server::Server::start();
-    let copy = server.psql_copy(&bench.folder.join("daily.csv"));
+    let copy = server.psql_copy(&bench.folder.join("daily.csv"), true);
     let store = format!("store.url={}", server.url());
     bench.init(&store);
     let first = bench.sync_into(&store, &[]);

@@ -63,8 +63,8 @@ impl Server {
         command
     }
 
-    /// Seconds of `\copy`; the table is dropped afterwards.
-    pub fn psql_copy(&self, csv: &Path) -> f64 {
+    /// Seconds of `\copy` of a file with or without a header; the table is dropped afterwards.
+    pub fn psql_copy(&self, csv: &Path, header: bool) -> f64 {
         let psql = |sql: &str| {
             let mut command = Command::new(self.programs.join("psql"));
             command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url()]);
@@ -77,7 +77,7 @@ impl Server {
              primary key (ts_code, trade_date))",
         );
         let started = Moment::now();
-        psql(&format!("\\copy copied from '{}' with (format csv)", csv.display()));
+        psql(&format!("\\copy copied from '{}' with (format csv, header {header})", csv.display()));
         let seconds = started.elapsed().as_secs_f64();
         psql("drop table copied");
         psql("checkpoint");
