@@ -5,6 +5,7 @@
 //! ```sh
 //! cargo bench --bench sync                  # 1.25 million rows
 //! cargo bench --bench sync -- --alone --rows 15000000     # memory; without the comparison
+//! cargo bench --bench sync -- --postgres --rows 10000000  # into PostgreSQL, against `psql \copy`
 //! cargo bench --bench sync -- --quota       # two minutes against a mirror that enforces 500 calls a minute
 //! ```
 
@@ -28,6 +29,9 @@ use tidegate::model::dataset::Points;
 use tidegate::model::{Area, Clock, Day, Query, Securities, Span};
 use tidegate::sim::{FaultScript, Market, MarketOptions, Server, ServerOptions};
 use tidegate::store::Scan;
+
+#[path = "server/postgres.rs"]
+mod server;
 
 const TOKEN: &str = "bench";
 /// Rows of `daily` on one day of the simulated market, about.
@@ -74,6 +78,9 @@ fn main() {
         return alone(&bench);
     }
     let written = runtime.block_on(write_csv(&bench));
+    if arguments.iter().any(|text| text == "--postgres") {
+        return postgres(&bench, written);
+    }
     println!("{written} rows of daily over {} days, 2 cores shared with the server\n", bench.days().len());
     let (import, import_again) = (bench.import("import.db"), bench.import_again("import.db"));
     bench.warm_up();
@@ -99,6 +106,26 @@ fn main() {
         rate(&first) / rate(&import),
         rate(&again) / rate(&import_again)
     );
+    std::fs::remove_dir_all(&bench.folder).expect("removing the bench's folder");
+}
+
+/// End to end into PostgreSQL, against `psql \copy` of the same rows into one table with the same key.
+fn postgres(bench: &Bench, written: u64) {
+    println!("{written} rows of daily over {} days, 2 cores shared with both servers\n", bench.days().len());
+    bench.warm_up();
+    let server = server::Server::start();
+    let copy = server.psql_copy(&bench.folder.join("daily.csv"));
+    let store = format!("store.url={}", server.url());
+    bench.init(&store);
+    let first = bench.sync_into(&store, &[]);
+    let again = bench.sync_into(&store, &["--force"]);
+    println!("{:44} {:>9} {:>12} {:>8} {:>8}", "", "seconds", "rows/s", "cpu s", "peak MB");
+    println!("{:44} {copy:>9.2} {:>12.0}", "psql \\copy", written as f64 / copy);
+    for (name, run) in [("tidegate sync, end to end", &first), ("tidegate sync --force, the same again", &again)] {
+        let rate = written as f64 / run.seconds;
+        println!("{name:44} {:>9.2} {rate:>12.0} {:>8.2} {:>8.0}", run.seconds, run.cpu, run.peak_mb);
+    }
+    println!("\nratio, first load: {:.2} x   again: {:.2} x", copy / first.seconds, copy / again.seconds);
     std::fs::remove_dir_all(&bench.folder).expect("removing the bench's folder");
 }
 
@@ -194,18 +221,25 @@ impl Bench {
     }
 
     fn sync(&self, store: &str, more: &[&str]) -> Run {
+        let option = format!("store.path={store}");
+        if !self.folder.join(store).exists() {
+            self.init(&option);
+        }
+        self.sync_into(&option, more)
+    }
+
+    fn init(&self, store: &str) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let made = command.current_dir(&self.folder).args(["init", "--set", store]).output();
+        assert!(made.expect("init").status.success());
+    }
+
+    /// Syncs into the store that an option names.
+    fn sync_into(&self, store: &str, more: &[&str]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         let (from, to) = (self.span.from.to_string(), self.span.to.to_string());
-        let store = format!("store.path={store}");
         let url = format!("sources.tushare.url={}", self.url);
-        if !self.folder.join(&store["store.path=".len()..]).exists() {
-            let made = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-                .current_dir(&self.folder)
-                .args(["init", "--set", &store])
-                .output();
-            assert!(made.expect("init").status.success());
-        }
-        command.args(["sync", "daily", "--quiet", "--from", &from, "--to", &to, "--set", &store, "--set", &url]);
+        command.args(["sync", "daily", "--quiet", "--from", &from, "--to", &to, "--set", store, "--set", &url]);
         command.args(["--set", "sources.tushare.token=bench", "--set", "sources.tushare.points=15000"]);
         command.args(["--set", "sources.tushare.per_minute=1000000", "--set", "sources.tushare.gzip=false"]);
         command.args(more);

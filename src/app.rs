@@ -1,6 +1,7 @@
 //! The program from its arguments to its exit code: configuration, log, runtime, command, error.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -63,7 +64,8 @@ fn start(cli: Cli) -> Result<u8> {
 
 fn log_to_stderr(options: &Options) {
     let filter = EnvFilter::try_new(&options.log.level).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = options.output.colour.is_on(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
     match options.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -57,6 +57,7 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
     found.expectation();
     found.publication(&dataset.publish);
     found.policy();
+    found.needs();
     found.versions();
     found.adjusted();
     if let Some(tushare) = &dataset.tushare {
@@ -241,6 +242,12 @@ impl<'a> Problems<'a> {
                 "policy.schedule {schedule:?} is neither `event_driven`, `continuous` nor a cron line of five fields: {}",
                 error.to_string().to_lowercase().trim_end_matches('.')
             ));
+        }
+    }
+
+    fn needs(&mut self) {
+        for name in &self.dataset.needs {
+            self.existing("needs", name);
         }
     }
 

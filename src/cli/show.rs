@@ -3,15 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use arrow_array::Array;
 use futures::TryStreamExt;
 
 use super::context::Context;
 use super::export::{Format, RowWriter, Units, writer};
+use super::list::grouped;
 use super::selection::{day_text, securities};
 use super::table::{TableOptions, writer_with};
 use crate::engine::knowledge;
 use crate::model::{Dataset, Error, Filter, Order, Query, Result, Securities};
-use crate::read::{PARAMETERS, View};
+use crate::read::{FACTORS, PARAMETERS, View};
 use crate::store::Scan;
 
 /// Which rows and columns.
@@ -224,15 +226,20 @@ async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Writ
         Output::Rows(format) => writer(format, &dataset, &query.columns, units, out)?,
     };
     let mut batches = reader.scan(&query).await?;
-    let mut written = 0;
+    let (mut written, mut without_factor) = (0, 0);
     while let Some(batch) = batches.try_next().await? {
         written += batch.num_rows() as u64;
+        without_factor += batch.column_by_name(FACTORS).map_or(0, |factors| factors.null_count()) as u64;
         writer.write(&batch)?;
         if writer.is_closed() {
             break;
         }
     }
     writer.finish()?;
+    if without_factor > 0 && !context.quiet {
+        let rows = grouped(without_factor);
+        eprintln!("{rows} rows have no factor and therefore no prices; `tidegate sync adj_factor` fetches the factors");
+    }
     Ok(written)
 }
 

@@ -144,13 +144,15 @@ async fn read_former_codes(store: &dyn Scan) -> Result<HashMap<String, Vec<Arc<s
 }
 
 async fn read_securities(store: &dyn Scan, former: &HashMap<String, Vec<Arc<str>>>) -> Result<SecurityList> {
-    let columns = ["ts_code", "name", "list_date", "delist_date"];
+    let columns = ["ts_code", "name", "list_date", "delist_date", "list_status"];
     let mut all = Vec::new();
     for batch in &collect(store, "stock_basic", &columns, Vec::new()).await? {
         let dates = days(batch, 2).zip(days(batch, 3));
-        for ((code, name), (listed, delisted)) in texts(batch, 0).zip(texts(batch, 1)).zip(dates) {
-            // A share that is announced but has no listing day yet cannot trade.
-            let Some(listed) = listed else { continue };
+        let named = texts(batch, 0).zip(texts(batch, 1)).zip(texts(batch, 4));
+        for (((code, name), status), (listed, delisted)) in named.zip(dates) {
+            // A share that is announced but has no listing day yet cannot trade. A source that knows neither day nor
+            // status lists what trades: since when, only the answers tell.
+            let Some(listed) = listed.or(status.is_empty().then_some(Day::MIN)) else { continue };
             let former = former.get(code).cloned().unwrap_or_default();
             all.push(Security { code: code.into(), name: name.to_string(), listed, delisted, former });
         }

@@ -93,7 +93,8 @@ impl Rounds {
 }
 
 impl Engine {
-    /// The sources that serve `dataset` in the order in which they are asked: best first, demoted ones last.
+    /// The sources that serve `dataset` in the order in which they are asked: best first, demoted ones after them, and
+    /// last those that lack a column without which its rows are of little use.
     pub async fn candidates(&self, dataset: &Dataset, only: Option<&str>) -> Result<Vec<Candidate>> {
         let mut candidates = self.offers(dataset, only)?;
         if candidates.len() > 1 {
@@ -102,7 +103,8 @@ impl Engine {
                 let hours: Vec<_> = health.iter().filter(|hour| hour.source == source.name()).cloned().collect();
                 standing(&hours, now, &self.options.standing) != Standing::Good
             };
-            candidates.sort_by_key(demoted);
+            let lacks = |(_, offer): &Candidate| dataset.needs.iter().any(|name| offer.lacks.contains(name));
+            candidates.sort_by_key(|candidate| (lacks(candidate), demoted(candidate)));
         }
         Ok(candidates)
     }

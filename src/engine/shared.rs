@@ -9,11 +9,11 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, watch};
 
-use super::Engine;
 use super::lease::{Turn, turn};
 use super::progress::{Phase, Progress, Watcher};
 use super::stop::Stop;
 use super::together::Synced;
+use super::{Engine, knowledge};
 use crate::model::{Error, ErrorKind, Result, Task, TaskId, TaskState, task::Request};
 
 /// How often a task that another process runs is looked at, and how often new ones are looked for.
@@ -80,6 +80,18 @@ impl Engine {
             ended(synced);
         }
         Ok(())
+    }
+
+    /// Running tasks of what plans depend on, other than those of `asked`. One whose process died after its last answer
+    /// misses nothing, so that no plan asks for it: only its end is to be written down.
+    pub(super) async fn left_behind(&self, asked: &[(String, Request)]) -> Result<Vec<(String, Request)>> {
+        let left = |task: &Task| {
+            let prerequisite = knowledge::PREREQUISITES.contains(&task.dataset.as_str());
+            let unasked = !asked.iter().any(|(dataset, _)| *dataset == task.dataset);
+            prerequisite && unasked && task.state == TaskState::Running
+        };
+        let open = self.open_tasks().await?;
+        Ok(open.into_iter().filter(left).map(|task| (task.dataset, task.request)).collect())
     }
 
     /// Open tasks, oldest first.

@@ -74,7 +74,8 @@ impl Engine {
         let (first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
         let mut synced = Vec::new();
         if self.store.shares_tasks() {
-            for one in first {
+            let left = self.left_behind(&first).await?;
+            for one in first.into_iter().chain(left) {
                 synced.extend(self.sync_shared(vec![one], stop, watch).await);
             }
             synced.extend(self.sync_shared(rest, stop, watch).await);

@@ -42,6 +42,9 @@ pub struct Dataset {
     pub expect: Expect,
     pub publish: Publish,
     pub policy: Policy,
+    /// Columns without which rows are of little use: sources that lack one of them are asked after those that have it.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// How versions of one row are told apart; absent where a row has one version.
     #[serde(default)]
     pub versions: Option<Versions>,

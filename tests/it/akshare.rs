@@ -8,14 +8,17 @@ use arrow_array::{Array, RecordBatch};
 use arrow_select::concat::concat_batches;
 use tidegate::catalog::Catalog;
 use tidegate::check::Columns;
+use tidegate::engine::{Engine, Options};
 use tidegate::model::dataset::{Agreement, Cut};
 use tidegate::model::{Area, Clock, Dataset, Day, ErrorKind, Instant, Securities, Slice, Span};
 use tidegate::sim::{
     AkshareForm, AkshareServer, Fault, FaultScript, Market, MarketOptions, Rule, Server, ServerOptions,
 };
 use tidegate::source::akshare::{AkshareOptions, AkshareSource, Via};
+use tidegate::source::baostock::{BaostockOptions, BaostockSource};
 use tidegate::source::tushare::{TushareOptions, TushareSource};
 use tidegate::source::{Call, Page, Source};
+use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 
 pub fn day(text: &str) -> Day {
     Day::parse(text).unwrap()
@@ -343,4 +346,21 @@ async fn a_probe_says_whether_the_door_opens() {
     }
     let closed = AkshareSource::new(options("http://127.0.0.1:9", AkshareForm::Aktools), clock()).unwrap();
     assert_eq!(closed.probe().await.unwrap_err().kind(), ErrorKind::Transient);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_days_of_listing_is_asked_for_last_whatever_the_rank() {
+    let catalog = Arc::new(Catalog::builtin().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions { create: true, ..SqliteOptions::default() };
+    let store = SqliteStore::open(&folder.path().join("tidegate.db"), options, clock()).unwrap();
+    let akshare = AkshareSource::new(AkshareOptions::default(), clock()).unwrap();
+    let baostock = BaostockSource::new(BaostockOptions::default(), clock()).unwrap();
+    let sources: Vec<Arc<dyn Source>> = vec![Arc::new(akshare), Arc::new(baostock)];
+    let engine = Engine::new(Arc::new(store), catalog.clone(), sources, Options::default(), clock());
+    for (dataset, expected) in [("stock_basic", ["baostock", "akshare"]), ("daily", ["akshare", "baostock"])] {
+        let candidates = engine.candidates(catalog.get(dataset).unwrap(), None).await.unwrap();
+        let names: Vec<&str> = candidates.iter().map(|(source, _)| source.name()).collect();
+        assert_eq!(names, expected, "{dataset}");
+    }
 }

@@ -267,7 +267,16 @@ async fn what_the_real_aktools_refuses_is_named_by_its_remedy() {
 fn every_function() -> World {
     let world = World::new(Wanted { securities: 40, first: "2023-03-01", last: "2024-02-02", ..Wanted::default() });
     world.create_store();
-    let mut ran = world.tidegate(&["sync", "trade_cal", "stock_basic", "daily", "daily_basic", "weekly", "monthly"]);
+    let mut ran = world.tidegate(&[
+        "sync",
+        "trade_cal",
+        "stock_basic",
+        "daily",
+        "daily_basic",
+        "adj_factor",
+        "weekly",
+        "monthly",
+    ]);
     ran.args(["disclosure_date", "--from", "2023-12-01", "--to", "2024-02-02", "--quiet"]);
     Ran::of(ran.output().unwrap(), 0, &["sync"]);
     world

@@ -535,8 +535,7 @@ async fn a_suspended_day_is_a_row_that_repeats_the_last_close() {
     expected.iter().for_each(|(name, value)| assert_eq!(row[*name], *value, "{name}"));
     // A span that begins with the suspension looks further back for the close.
     let body = format!("query_history_k_data_plus¦u¦1¦100¦{wire}¦{fields}¦{halted}¦{halted}¦d¦3");
-    let answered = ask(&mirror, &mut session, "95", &body).await.unwrap();
-    assert_eq!(answered.iter().collect::<Vec<_>>(), [row]);
+    assert_eq!(ask(&mirror, &mut session, "95", &body).await.unwrap(), std::slice::from_ref(row));
     // The whole day and the list of the day know it too.
     let day = ask(&mirror, &mut session, "98", &format!("query_daily_history_k_AStock¦u¦{halted}")).await.unwrap();
     let found = day.iter().find(|other| other["code"] == wire).unwrap();

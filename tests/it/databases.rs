@@ -561,25 +561,12 @@ async fn a_hundred_thousand_rows_are_kept_in_step_in_little_memory() {
         assert!(child.wait().unwrap().success());
         peak
     };
-    let loaded = peak_kb(&[
-        "sync",
-        "contracts",
-        "--quiet",
-        "--set",
-        "store.cache_mb=16",
-        "--set",
-        "sources.database.page_rows=500",
-    ]);
+    let small = ["store.cache_mb=16", "store.scan_batch_rows=1000", "sources.database.page_rows=500"];
+    let sync: Vec<&str> =
+        ["sync", "contracts", "--quiet"].into_iter().chain(small.iter().flat_map(|set| ["--set", set])).collect();
+    let loaded = peak_kb(&sync);
     erp.run("update contracts set customer = 'x' where id = 500000");
-    let compared = peak_kb(&[
-        "sync",
-        "contracts",
-        "--quiet",
-        "--set",
-        "store.cache_mb=16",
-        "--set",
-        "sources.database.page_rows=500",
-    ]);
+    let compared = peak_kb(&sync);
     erp.assert_equal(&desk, "a hundred thousand rows");
     eprintln!("peak: load {loaded} kB, comparison {compared} kB");
     // The rows as text are 110 MB.

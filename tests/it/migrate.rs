@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use tidegate::model::change::{ClaimChange, Write};
 use tidegate::model::{
-    Area, Change, Commit, Day, Evidence, Exchanges, Quarantined, Query, RowsChange, Securities, Span, conflict,
+    Area, Change, Clock, Commit, Day, Evidence, Exchanges, Quarantined, Query, RowsChange, Securities, Span, conflict,
 };
 use tidegate::store::Store;
+use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 
 use crate::postgres_server::shared;
 use crate::world::{Wanted, World};
@@ -79,7 +80,13 @@ fn dump(path: &std::path::Path) -> Vec<String> {
     let ran = std::process::Command::new("sqlite3").arg("-readonly").arg(path).arg(".dump").output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let text = String::from_utf8(ran.stdout).unwrap();
-    let own = ["INSERT INTO _migration", "INSERT INTO _place", "INSERT INTO sqlite_sequence VALUES('_place'"];
+    // Tasks are compared as values: their JSON is written with sorted keys.
+    let own = [
+        "INSERT INTO _task ",
+        "INSERT INTO _migration",
+        "INSERT INTO _place",
+        "INSERT INTO sqlite_sequence VALUES('_place'",
+    ];
     let mut lines: Vec<String> =
         text.lines().filter(|line| !own.iter().any(|own| line.starts_with(own))).map(str::to_string).collect();
     lines.sort();
@@ -92,6 +99,9 @@ fn assert_same(world: &World) {
         assert_eq!(copied, stored);
     }
     assert_eq!(copy.len(), store.len());
+    let copy = SqliteStore::open(&copy_path(world), SqliteOptions::default(), Clock::system()).unwrap();
+    let tasks = |store: &SqliteStore| world.runtime.block_on(store.tasks(100)).unwrap();
+    assert_eq!(tasks(&copy), tasks(&world.store()));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn run_under_kills(team: &Team, dice: &mut Dice, kills: u64) -> u64 {
         let victim = dice.below(3) as usize;
         if let Some(status) = processes[victim].try_wait().unwrap() {
             assert_eq!(status.code(), Some(0), "a process that ends by itself ends green");
-            processes.remove(victim);
+            processes.remove(victim).wait().unwrap();
             continue;
         }
         processes[victim].kill().unwrap();

@@ -96,6 +96,31 @@ def bars(client, store):
     return f"{seen} bars"
 
 
+def adjusted_bars(client, store):
+    """hfq is raw times factor; qfq is that over the newest factor."""
+    seen = moved = 0
+    codes = [code for (code,) in store.execute("select ts_code from adj_factor group by 1 order by count(distinct adj_factor) desc limit 5")]
+    for code in codes:
+        stored = store.execute(
+            "select b.trade_date, b.close, f.adj_factor from daily b join adj_factor f using (ts_code, trade_date)"
+            " where ts_code = ? order by 1",
+            (code,),
+        ).fetchall()
+        (newest,) = store.execute("select adj_factor from adj_factor where ts_code = ? order by trade_date desc limit 1", (code,)).fetchone()
+        for adjust, base in (("hfq", 1), ("qfq", newest)):
+            found = {row["日期"][:10]: row["收盘"] for row in client.rows("stock_zh_a_hist", symbol=code[:6], adjust=adjust)}
+            if found.keys() != {day for day, _, _ in stored}:
+                raise Difference(f"{code} {adjust}: other days")
+            for day, close, factor in stored:
+                if abs(found[day] - close * factor / base) > 0.0051:
+                    raise Difference(f"{code} {adjust} {day}: {found[day]}, not {close * factor / base}")
+                moved += abs(found[day] - close) > 0.01
+            seen += len(stored)
+    if not moved:
+        raise Difference("no price was adjusted")
+    return f"{seen} prices"
+
+
 def codes_and_names(client, store):
     stored = store.execute("select symbol, name from stock_basic where list_status <> 'D' order by ts_code")
     return equal([{"code": code, "name": name} for code, name in stored], client.rows("stock_info_a_code_name"))
@@ -209,6 +234,7 @@ def nothing_and_faults(client, store):
 
 CHECKS = [
     bars,
+    adjusted_bars,
     codes_and_names,
     trading_days,
     disclosure_plans,

@@ -2,6 +2,7 @@
 //! dates, and the proof that every row belongs to the question.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
@@ -37,6 +38,8 @@ struct Bound<'d> {
     target: Target<'d>,
     origin: Origin,
     is_security: bool,
+    /// The source's words -> the column's, where they differ.
+    words: Option<&'d BTreeMap<String, String>>,
 }
 
 /// Reads the rows of `area` out of a frame that has been shaped. A row outside of what was asked is `Transient`: the
@@ -78,14 +81,19 @@ pub fn batch(
     Ok(Reply { batch, unreadable: refused.into_iter().map(|(_, quarantined)| quarantined).collect() })
 }
 
-fn bind<'d>(dataset: &'d Dataset, service: &Service, question: &Question, frame: &Frame<'_>) -> Result<Vec<Bound<'d>>> {
+fn bind<'d>(
+    dataset: &'d Dataset,
+    service: &'d Service,
+    question: &Question,
+    frame: &Frame<'_>,
+) -> Result<Vec<Bound<'d>>> {
     let fixed = function(&service.api).is_some_and(|known| known.shape == Shape::Table && !known.fields.is_empty());
     let bind = |column: &'d Column| {
         let is_key = dataset.key.contains(&column.name);
         let is_security = dataset.security.as_ref() == Some(&column.name);
         let Some(served) = service.columns.get(&column.name) else {
             let target = Target::new(column, is_key, None, 0, frame.row_count());
-            return Ok(Bound { target, origin: Origin::Absent, is_security });
+            return Ok(Bound { target, origin: Origin::Absent, is_security, words: None });
         };
         let unit = served.unit.as_deref().unwrap_or(&column.unit);
         let shift = unit_shift(unit, &column.unit).ok_or_else(|| {
@@ -97,7 +105,8 @@ fn bind<'d>(dataset: &'d Dataset, service: &Service, question: &Question, frame:
             return Err(Error::transient(format!("the answer lacks the field {}", served.field))
                 .hint("the vendor's page or the version of akshare has changed"));
         }
-        Ok(Bound { target, origin, is_security })
+        let words = Some(&served.values).filter(|words| !words.is_empty());
+        Ok(Bound { target, origin, is_security, words })
     };
     dataset.columns.iter().map(bind).collect()
 }
@@ -115,19 +124,20 @@ fn origin(field: &str, question: &Question, frame: &Frame<'_>) -> Origin {
 /// Adds a row to every column; says why it is unreadable, if it is.
 fn push_row(bound: &mut [Bound<'_>], row: &[Cow<'_, str>]) -> Option<String> {
     let mut reason = None;
-    for Bound { target, origin, is_security } in bound {
+    for Bound { target, origin, is_security, words } in bound {
         let cell = match origin {
             Origin::Field(position) => Cow::Borrowed(&*row[*position]),
             Origin::Given(cell) => Cow::Borrowed(cell.as_str()),
             Origin::Difference(from, less) => difference(&row[*from], &row[*less]),
             Origin::Absent => NULL,
         };
-        let pushed = match target.column.derived {
-            Some(_) => {
+        let pushed = match (target.column.derived, *words) {
+            (Some(_), _) => {
                 target.push_stand_in();
                 Ok(())
             }
-            None => push_cell(target, &cell, *is_security),
+            (None, Some(words)) if cell != "null" => push_word(target, &cell, words),
+            (None, _) => push_cell(target, &cell, *is_security),
         };
         let what = match pushed {
             Ok(()) => continue,
@@ -156,6 +166,16 @@ fn push_cell(target: &mut Target<'_>, cell: &str, is_security: bool) -> Result<(
         // `2024-01-31T15:00:00.000` without its milliseconds.
         ColumnType::Datetime if cell.len() > 21 => target.push(&format!("{}\"", cell.get(..20).unwrap_or(cell))),
         _ => target.push(cell),
+    }
+}
+
+fn push_word(target: &mut Target<'_>, cell: &str, words: &BTreeMap<String, String>) -> Result<(), Trouble> {
+    match text_of(cell).and_then(|text| words.get(text.trim())) {
+        Some(word) => target.push(&quoted(word)),
+        None => {
+            target.push_stand_in();
+            Err(Trouble::Unreadable)
+        }
     }
 }
 

@@ -63,10 +63,10 @@ fn asked(proof_days: u32) -> Question {
     question::question(service, &service.cuts[0], &area(), 0, proof_days).unwrap()
 }
 
-/// A value as text; `-` for none.
+/// A cell as canonical text; `-` when it is missing.
 fn cell(batch: &RecordBatch, row: usize, column: &str) -> String {
     let mut text = Vec::new();
-    Cells::of(batch.column_by_name(column).unwrap()).unwrap().write(row, 0, &mut text);
+    Cells::of(batch.column_by_name(column).unwrap().as_ref()).unwrap().write(row, 0, &mut text);
     if text.is_empty() { "-".to_string() } else { String::from_utf8(text).unwrap() }
 }
 
@@ -77,10 +77,8 @@ fn read(body: &str) -> Result<Vec<String>, String> {
     let frame = frame::read(body.as_bytes(), Limits { rows_max: 4 }).map_err(told)?;
     let frame = shape::rows("stock_zh_a_hist_like", frame).map_err(told)?;
     let reply = batch(&dataset, &dataset.akshare[0], &asked(10), &area(), &frame).map_err(told)?;
-    let row = |row| {
-        let cells = ["ts_code", "trade_date", "close", "pre_close", "vol"];
-        cells.map(|name| cell(&reply.batch, row, name)).join(" ")
-    };
+    let names = ["ts_code", "trade_date", "close", "pre_close", "vol"];
+    let row = |row| names.map(|name| cell(&reply.batch, row, name)).join(" ");
     let unreadable = reply.unreadable.iter().map(|row| row.reason.clone());
     Ok((0..reply.batch.num_rows()).map(row).chain(unreadable).collect())
 }
@@ -262,9 +260,9 @@ fn a_captured_page_of_bars_is_read() {
     let asked = asked(0);
     let answer = eastmoney::read(&asked, 0, body, Limits::default()).unwrap();
     let reply = batch(&dataset, &dataset.akshare[0], &asked, &area(), &answer.frame).unwrap();
-    assert_eq!(cell(&reply.batch, 0, "pre_close"), "9.39");
-    assert_eq!(cell(&reply.batch, 0, "vol"), "115836600");
-    assert_eq!(cell(&reply.batch, 1, "close"), "-");
+    for (row, column, expected) in [(0, "pre_close", "9.39"), (0, "vol", "115836600"), (1, "close", "-")] {
+        assert_eq!(cell(&reply.batch, row, column), expected, "{column}");
+    }
     for (from, to) in [
         ("\"code\":\"000001\"", "\"code\":\"600000\""),
         ("\"market\":0", "\"market\":1"),

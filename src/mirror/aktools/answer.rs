@@ -272,7 +272,7 @@ impl Call {
             let number = table.rows.len() + 1;
             let cell = |(source, form, field): &(Option<(Cells<'_>, i8)>, Form, &str)| match (source, *field) {
                 (_, "序号") => number.to_string(),
-                (Some((cells, shift)), _) => encode::cell(cells, row, *shift, *form),
+                (Some((cells, shift)), _) => self.worded(field, encode::cell(cells, row, *shift, *form)),
                 (None, "振幅") => amplitude(&text(&high), &text(&low), &text(&before)),
                 (None, "换手率") => found(&extras.turnover, text(&time)).map_or(null(), |text| encode::number(text)),
                 (None, "股票简称") => found(&extras.names, of.clone()).map_or(null(), |text| encode::quoted(text)),
@@ -281,6 +281,14 @@ impl Call {
             table.rows.push(columns.iter().map(cell).collect());
         }
         Ok(())
+    }
+
+    /// The source's word for the column's.
+    fn worded(&self, field: &str, cell: String) -> String {
+        let served = self.service.columns.values().find(|served| served.field == field);
+        let words = served.map(|served| &served.values).filter(|words| !words.is_empty());
+        let mut words = words.into_iter().flatten();
+        words.find(|(_, value)| encode::quoted(value) == cell).map_or(cell, |(word, _)| encode::quoted(word))
     }
 
     /// The cells behind a field and the powers of ten from the wire's unit to the column's.

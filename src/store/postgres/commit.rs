@@ -144,6 +144,9 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
     })
 }
 
+/// The rows of one dataset, with the position of each change in the commit.
+type Changes<'a> = (&'a Table, Vec<(usize, &'a RowsChange)>);
+
 /// A fact that waits for its number.
 struct Fact {
     kind: EventType,
@@ -170,7 +173,7 @@ impl<'a> Writer<'a> {
 
     /// Writes the rows of every change, dataset by dataset, and returns what was done in the order of the changes.
     async fn write_rows(&self) -> Step<Vec<Work<'a>>> {
-        let mut by_dataset: BTreeMap<&str, (&'a Table, Vec<(usize, &'a RowsChange)>)> = BTreeMap::new();
+        let mut by_dataset: BTreeMap<&str, Changes<'a>> = BTreeMap::new();
         for (at, change) in self.commit.changes.iter().enumerate() {
             let Change::Rows(change) = change else { continue };
             let table = self.table(&change.dataset.name)?;

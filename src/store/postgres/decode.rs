@@ -252,7 +252,12 @@ mod tests {
         for size in 1..bytes.len() {
             let (mut cutter, mut found) = (Rows::default(), Vec::new());
             for chunk in bytes.chunks(size) {
-                cutter.feed(chunk, |row| Ok(found.push(row.to_vec()))).unwrap();
+                cutter
+                    .feed(chunk, |row| {
+                        found.push(row.to_vec());
+                        Ok(())
+                    })
+                    .unwrap();
             }
             assert_eq!(found, rows, "in pieces of {size}");
         }
