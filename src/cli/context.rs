@@ -39,11 +39,15 @@ impl Context {
     /// Every table that a source serves, without those under `sync.skip`.
     pub fn all_datasets(&self) -> Vec<String> {
         let skip = &self.options().sync.skip;
-        let sources = &self.options().sources;
+        let configured = &self.options().sources;
+        // What keeps a source from being opened is said when it is asked.
+        let sources = self.sources().unwrap_or_default();
+        // A table beyond the points of an account is named all the same: the answer says what it takes.
+        let speaks_tushare = configured.tushare.enabled || configured.tidegate.enabled || sources.is_empty();
         let served = |dataset: &&Arc<Dataset>| {
-            let by_tushare = dataset.tushare.is_some() && (sources.tushare.enabled || !sources.baostock.enabled);
-            let by_baostock = !dataset.baostock.is_empty() && sources.baostock.enabled;
-            (by_tushare || by_baostock || dataset.database.is_some()) && !skip.contains(&dataset.name)
+            let by_tushare = dataset.tushare.is_some() && speaks_tushare;
+            let by_any = || sources.iter().any(|source| source.offer(dataset).is_some());
+            (by_tushare || dataset.database.is_some() || by_any()) && !skip.contains(&dataset.name)
         };
         self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }

@@ -140,3 +140,18 @@ fn priorities_of_baostock_and_akshare_come_from_the_environment() {
         .collect();
     assert_eq!(ranks, [("tushare", 1), ("baostock", 2), ("akshare", 3)]);
 }
+
+#[test]
+fn all_tables_are_those_of_every_enabled_source() {
+    let three = Three::new(Wanted { last: "2024-01-05", ..Wanted::default() });
+    three.run(&["sync", "stock_basic", "trade_cal", "bse_mapping", "--quiet"], 0);
+    let all = ["plan", "--all", "--from", "2024-01-02", "--to", "2024-01-05", "--json"];
+    let planned = three.run(&all, 0).json();
+    let names: Vec<&str> = planned.as_array().unwrap().iter().map(|one| one["dataset"].as_str().unwrap()).collect();
+    for name in ["daily", "quarter_profit", "financial_abstract", "trade_status"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    let planned = three.run(&[&all[..], &["--set", "sources.akshare.via=eastmoney"]].concat(), 0).json();
+    let names: Vec<&str> = planned.as_array().unwrap().iter().map(|one| one["dataset"].as_str().unwrap()).collect();
+    assert!(!names.contains(&"financial_abstract") && names.contains(&"quarter_profit"), "{names:?}");
+}
