@@ -12,8 +12,8 @@ use super::write::{RoundEnd, WorkEnd};
 use super::{Engine, knowledge};
 use crate::model::dataset::{Cut, Shape};
 use crate::model::{
-    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Exchanges, Fence, Instant, Result, Securities, Strategy,
-    Task, task::Request,
+    Area, Change, Claim, Coverage, Dataset, Error, Evidence, Exchanges, Failure, Fence, Instant, Result, Securities,
+    Strategy, Task, task::Request,
 };
 use crate::plan::{self, Wanted};
 use crate::source::Offer;
@@ -327,11 +327,13 @@ impl Engine {
     pub(super) async fn settle(&self, task: &mut Task, fence: Fence, rounds: &mut Rounds) -> Result<()> {
         let dataset = self.catalog.get(&task.dataset)?.clone();
         let earlier = self.earlier_failures(&task.dataset).await?;
-        let several = task.totals.by_source.values().filter(|served| served.slices > 0).count() > 1;
-        let ledger = if several { Some(self.ledger(&dataset).await?) } else { None };
+        let of_this_task = |failure: &&Failure| failure.task == task.id;
+        let doubtful = earlier.values().any(|failure| of_this_task(&failure)) || !rounds.doubts.is_empty();
+        let served = task.totals.by_source.values().any(|served| served.slices > 0);
+        let ledger = if doubtful && served { Some(self.ledger(&dataset).await?) } else { None };
         let mut changes = Vec::new();
         let mut open = 0;
-        for failure in earlier.values().filter(|failure| failure.task == task.id) {
+        for failure in earlier.values().filter(of_this_task) {
             match ledger.as_ref().and_then(|ledger| ledger.answered_by(&failure.area, &failure.source, rounds.since)) {
                 Some(by) => {
                     let resolution = format!("answered by {by}");

@@ -197,3 +197,19 @@ async fn what_baostock_has_not_stays_open_and_named_and_comes_from_akshare() {
     let truth = market.truth("daily", &Area::new(Securities::All, market.days())).unwrap();
     assert_eq!(found.cells.present, truth.num_rows() as u64, "every row of the market is there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_that_gave_nothing_failed_at_is_resolved_by_the_one_that_answered() {
+    let market = market();
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("market.db"), market.catalog()).await;
+    let (_first_server, first) = tushare(&market, vec![Rule::always(Fault::DropConnection).of("trade_cal")]).await;
+    let (_second_server, second) = akshare(&market, 2).await;
+    sync(&store, &market, vec![Arc::new(first), Arc::new(second)], EVENING).await;
+    // Tushare is asked for spans of the calendar, AKShare for all of it: the areas differ.
+    let failures = store.failures(Some("trade_cal"), true).await.unwrap();
+    let told: Vec<_> = failures.iter().map(|failure| (&*failure.source, failure.resolution.as_deref())).collect();
+    assert_eq!(told, [("tushare", Some("answered by akshare"))]);
+    let task = store.tasks(10).await.unwrap().into_iter().find(|task| task.dataset == "trade_cal").unwrap();
+    assert_eq!((task.outcome, task.totals.slices_failed), (Some(Outcome::Success), 0), "{task:?}");
+}
