@@ -61,6 +61,9 @@ pub struct Options {
     pub sources: Sources,
     pub read: Read,
     pub mirror: Mirror,
+    pub serve: Serve,
+    pub jobs: Jobs,
+    pub cache: Cache,
     pub import: Import,
     pub log: Log,
     pub output: Output,
@@ -356,6 +359,61 @@ impl Mirror {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Serve {
+    pub listen: String,
+    pub mirrors: Vec<String>,
+    pub hosts: Vec<String>,
+    pub cors_origins: Vec<String>,
+    pub connections: usize,
+    pub header_seconds: u64,
+    pub request_seconds: u64,
+    pub body_kb_max: u32,
+    pub requests_per_minute: u32,
+    pub logins_per_minute: u32,
+    pub page_rows: usize,
+    pub page_rows_max: usize,
+    pub rows_max: u64,
+    pub session_hours: u32,
+    pub drain_seconds: u64,
+    pub sockets: usize,
+    pub socket_queue: usize,
+    pub socket_recover: usize,
+    pub heartbeat_seconds: u64,
+    pub poll_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jobs {
+    pub enabled: bool,
+    pub catch_up: CatchUp,
+    pub attempts: u32,
+    pub retry_minutes: u32,
+    pub runs_at_once: usize,
+    pub runs_kept: usize,
+}
+
+/// What becomes of times of a schedule that were slept through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchUp {
+    Once,
+    Skip,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    pub mb: u64,
+    pub answer_kb_max: u32,
+    pub redis: Secret,
+    pub redis_prefix: String,
+    pub redis_seconds: u64,
+    pub redis_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Import {
     pub field_kb_max: u32,
     pub batch_rows: usize,
@@ -368,6 +426,11 @@ pub struct Log {
     /// A level's name or `off`.
     pub level: String,
     pub format: LogFormat,
+    pub folder: PathBuf,
+    pub keep_days: u32,
+    pub store_level: String,
+    pub store_days: u32,
+    pub store_records_max: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

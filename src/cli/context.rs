@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 
+#[derive(Clone)]
 pub struct Context {
     pub config: Config,
     pub catalog: Arc<Catalog>,
@@ -194,6 +195,12 @@ impl Context {
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
         let sources = self.sources()?;
         Ok(Engine::new(store, self.catalog.clone(), sources, self.engine_options(), self.clock.clone()))
+    }
+
+    /// Engines for a process that lives long: tokens that are set in the store count more than configured ones.
+    pub fn engines(&self, store: Arc<dyn Store>) -> engine::Engines {
+        let context = self.clone();
+        engine::Engines::new(store.clone(), move |_tokens| context.engine(store.clone()))
     }
 
     pub fn engine_options(&self) -> engine::Options {

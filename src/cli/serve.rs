@@ -1,15 +1,19 @@
-//! `tidegate serve --mirror`: the store in a source's own dialect, for the clients that people already use.
+//! `tidegate serve`: jobs, API, dashboard and mirrors over one store.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::progress::stop_on_signal;
+use crate::engine::Stop;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::{Parts, ServeOptions, Service};
+use crate::store::Store;
 
 /// The languages that the store is served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -29,9 +33,32 @@ impl Dialect {
     }
 }
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Everything
+    All,
+    /// API, dashboard and mirrors; other processes work
+    Api,
+    /// Jobs and runs; other processes answer
+    Worker,
+    /// Mirrors alone
+    Mirror,
+}
+
+impl Role {
+    fn answers(self) -> bool {
+        matches!(self, Role::All | Role::Api)
+    }
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tidegate serve --mirror
+  tidegate serve                                       jobs, API, dashboard and mirrors in one process
+  tidegate serve --listen 127.0.0.1:0 --set serve.mirrors='[]'
+  tidegate serve --role api                            several processes on one PostgreSQL share the work
+  tidegate serve --role worker
+  tidegate serve --mirror                              the mirrors alone
   tidegate serve --mirror tushare --listen 127.0.0.1:0 --set mirror.tokens='[\"secret:5000\"]'
   tidegate serve --mirror tushare,baostock --listen baostock=127.0.0.1:10031
 
@@ -42,29 +69,100 @@ In Python, the official clients read from it after one line:
 Users of AKTools change the address only:
   requests.get('http://127.0.0.1:8080/api/public/stock_zh_a_hist', params={'symbol': '600519'}).json()")]
 pub struct Args {
-    /// Answer in these dialects; without names in all of them
+    /// What this process does [default: all; mirror with --mirror]
+    #[arg(long)]
+    role: Option<Role>,
+    /// Answer in these dialects; without names in all of them [default: serve.mirrors]
     #[arg(
         long,
-        required = true,
         value_name = "DIALECTS",
         value_delimiter = ',',
         num_args = 0..=1,
         default_missing_value = "tushare,baostock,aktools"
     )]
-    mirror: Vec<Dialect>,
-    /// Address and port of a dialect (`baostock=127.0.0.1:0`); an address alone serves one dialect: the one named, or
-    /// Tushare's. Port 0 takes a free one [default: mirror.listen and its like]
+    mirror: Option<Vec<Dialect>>,
+    /// Address and port of the API, or of a dialect (`baostock=127.0.0.1:0`); with --mirror an address alone is that of the
+    /// dialect named first. Port 0 takes a free one [default: serve.listen, mirror.listen and its like]
     #[arg(long, value_name = "[DIALECT=]ADDRESS:PORT")]
     listen: Vec<String>,
 }
 
+impl Args {
+    fn role(&self) -> Role {
+        self.role.unwrap_or(if self.mirror.is_some() { Role::Mirror } else { Role::All })
+    }
+
+    fn dialects(&self, context: &Context) -> Vec<Dialect> {
+        let configured = || {
+            let names = context.options().serve.mirrors.iter();
+            names.filter_map(|name| <Dialect as clap::ValueEnum>::from_str(name, false).ok()).collect()
+        };
+        let mut dialects = match self.role() {
+            Role::Worker => Vec::new(),
+            Role::All | Role::Api | Role::Mirror => self.mirror.clone().unwrap_or_else(configured),
+        };
+        dialects.dedup();
+        dialects
+    }
+}
+
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
-    let places = places(context, &args)?;
     let store = context.store().await?;
     let stop = stop_on_signal();
-    let (mut serving, mut urls) = (JoinSet::new(), serde_json::Map::new());
-    let mut first = None;
-    for (dialect, listen) in places {
+    let mut serving = JoinSet::new();
+    let mut url = None;
+    if args.role().answers() {
+        url = Some(start_service(context, &args, store.clone(), &stop, &mut serving).await?);
+    }
+    let mirrors = start_mirrors(context, &args, store, &stop, &mut serving).await?;
+    if context.json {
+        let first = url.clone().or(mirrors.first().map(|(_, url)| url.clone()));
+        let mirrors: serde_json::Map<_, _> = mirrors.into_iter().map(|(name, url)| (name, url.into())).collect();
+        context.print_json(&serde_json::json!({ "url": first, "mirrors": mirrors }))?;
+    }
+    while let Some(ended) = serving.join_next().await {
+        ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+    }
+    Ok(0)
+}
+
+/// The API and the dashboard; the answer is their address.
+async fn start_service(
+    context: &Context,
+    args: &Args,
+    store: Arc<dyn Store>,
+    stop: &Stop,
+    serving: &mut JoinSet<Result<()>>,
+) -> Result<String> {
+    let named = args.listen.iter().find(|text| !text.contains('='));
+    let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
+    let options = &context.options().serve;
+    let service = Service::new(Parts {
+        reader: context.reader(store.clone()),
+        engines: context.engines(store.clone()),
+        store,
+        catalog: context.catalog.clone(),
+        clock: context.clock.clone(),
+        options: ServeOptions { page_rows: options.page_rows, page_rows_max: options.page_rows_max },
+        started_at: context.clock.now(),
+    });
+    let stop = stop.clone();
+    serving.spawn(crate::serve::serve(listener, service, async move { stop.wait().await }));
+    let url = format!("http://{address}");
+    eprintln!("serving the API on {url}; Ctrl-C ends it");
+    Ok(url)
+}
+
+/// Every dialect with its address.
+async fn start_mirrors(
+    context: &Context,
+    args: &Args,
+    store: Arc<dyn Store>,
+    stop: &Stop,
+    serving: &mut JoinSet<Result<()>>,
+) -> Result<Vec<(String, String)>> {
+    let mut urls = Vec::new();
+    for (dialect, listen) in places(context, args)? {
         let (listener, address) = bind(&listen).await?;
         check_exposure(&address, &options(context))?;
         let (stop, catalog, clock) = (stop.clone(), context.catalog.clone(), context.clock.clone());
@@ -78,8 +176,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         };
         let url = if router.is_some() { format!("http://{address}") } else { address.to_string() };
         eprintln!("serving the dialect of {} on {url}; Ctrl-C ends it", dialect.name());
-        first.get_or_insert_with(|| url.clone());
-        urls.insert(dialect.name().to_string(), url.into());
+        urls.push((dialect.name().to_string(), url));
         match router {
             Some(router) => serving.spawn(crate::mirror::serve(listener, router, shutdown)),
             None => {
@@ -88,21 +185,15 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
             }
         };
     }
-    if context.json {
-        context.print_json(&serde_json::json!({ "url": first, "mirrors": urls }))?;
-    }
-    while let Some(ended) = serving.join_next().await {
-        ended.map_err(|error| Error::bug("a mirror broke off").caused_by(error))??;
-    }
-    Ok(0)
+    Ok(urls)
 }
 
 /// Which dialect is served where.
 fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
     let mirror = &context.options().mirror;
-    let bare: Vec<&String> = args.listen.iter().filter(|text| !text.contains('=')).collect();
-    let mut dialects = args.mirror.clone();
-    dialects.dedup();
+    let mirrors_alone = args.role() == Role::Mirror;
+    let bare: Vec<&String> = args.listen.iter().filter(|text| mirrors_alone && !text.contains('=')).collect();
+    let mut dialects = args.dialects(context);
     if !bare.is_empty() && dialects.len() > 1 {
         dialects.truncate(1);
     }

@@ -307,8 +307,12 @@ fn plain(value: &DeValue<'_>) -> Option<Value> {
     })
 }
 
-/// A list on one line: `a,b` or nothing.
+/// A list on one line: `a,b` or nothing, or as in a file: `["a", "b"]`.
 fn list(text: &str) -> Value {
+    let as_in_a_file = || format!("list = {text}").parse::<toml::Table>().ok()?.remove("list");
+    if let Some(list @ Value::Array(_)) = text.starts_with('[').then(as_in_a_file).flatten() {
+        return list;
+    }
     let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
     Value::Array(entries.map(|entry| Value::String(entry.to_owned())).collect())
 }

@@ -28,6 +28,8 @@ pub enum Rule {
     Name,
     /// A list of names.
     Names,
+    /// A list of some of these.
+    ManyOf(&'static [&'static str]),
 }
 
 use Rule::*;
@@ -159,11 +161,48 @@ pub const RULES: &[(&str, Rule)] = &[
     ("mirror.enforce_caps", Any),
     ("mirror.rows_max", Integer(1, 1_000_000)),
     ("mirror.body_kb_max", Integer(1, 1_048_576)),
+    ("serve.listen", Address),
+    ("serve.mirrors", ManyOf(&["tushare", "baostock", "aktools"])),
+    ("serve.hosts", Names),
+    ("serve.cors_origins", Names),
+    ("serve.connections", Integer(1, 100_000)),
+    ("serve.header_seconds", Integer(1, 3_600)),
+    ("serve.request_seconds", Integer(1, 3_600)),
+    ("serve.body_kb_max", Integer(1, 1_048_576)),
+    ("serve.requests_per_minute", Integer(0, 10_000_000)),
+    ("serve.logins_per_minute", Integer(1, 10_000)),
+    ("serve.page_rows", Integer(1, 100_000)),
+    ("serve.page_rows_max", Integer(1, 1_000_000)),
+    ("serve.rows_max", Integer(1, 1_000_000_000)),
+    ("serve.session_hours", Integer(1, 8_760)),
+    ("serve.drain_seconds", Integer(0, 3_600)),
+    ("serve.sockets", Integer(1, 100_000)),
+    ("serve.socket_queue", Integer(1, 100_000)),
+    ("serve.socket_recover", Integer(1, 1_000_000)),
+    ("serve.heartbeat_seconds", Integer(1, 3_600)),
+    ("serve.poll_ms", Integer(10, 60_000)),
+    ("jobs.enabled", Any),
+    ("jobs.catch_up", OneOf(&["once", "skip"])),
+    ("jobs.attempts", Integer(1, 100)),
+    ("jobs.retry_minutes", Integer(1, 10_000)),
+    ("jobs.runs_at_once", Integer(1, 64)),
+    ("jobs.runs_kept", Integer(10, 1_000_000)),
+    ("cache.mb", Integer(0, 1_048_576)),
+    ("cache.answer_kb_max", Integer(1, 1_048_576)),
+    ("cache.redis", Rule::Secret),
+    ("cache.redis_prefix", Any),
+    ("cache.redis_seconds", Integer(1, 2_592_000)),
+    ("cache.redis_timeout_ms", Integer(1, 60_000)),
     ("import.field_kb_max", Integer(1, 1_048_576)),
     ("import.batch_rows", Integer(1, 1_000_000)),
     ("import.quarantine_max", Integer(0, 1_000_000_000)),
     ("log.level", OneOf(&["off", "error", "warn", "info", "debug", "trace"])),
     ("log.format", OneOf(&["text", "json"])),
+    ("log.folder", Path),
+    ("log.keep_days", Integer(1, 3_660)),
+    ("log.store_level", OneOf(&["off", "error", "warn", "info"])),
+    ("log.store_days", Integer(1, 3_660)),
+    ("log.store_records_max", Integer(100, 10_000_000)),
     ("output.colour", WHEN),
     ("output.progress", WHEN),
     ("sim.securities", Integer(1, 20_000)),
@@ -208,6 +247,11 @@ impl Rule {
             (Connections, Value::Array(entries)) if !connections_fit(entries) => {
                 "a list of \"name=postgres://...\", \"name=sqlite://...\" or \"name=file://...\", each name once"
                     .to_owned()
+            }
+            (ManyOf(known), Value::Array(names))
+                if !names.iter().all(|name| name.as_str().is_some_and(|name| known.contains(&name))) =>
+            {
+                format!("a list of some of {}", quoted(known))
             }
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,

@@ -9,6 +9,7 @@
 pub mod breaker;
 pub mod conflicts;
 pub mod days;
+pub mod engines;
 pub mod fetch;
 pub mod gate;
 pub mod hash;
@@ -40,6 +41,7 @@ use crate::source::Source;
 use crate::store::Store;
 
 pub use breaker::BreakerPolicy;
+pub use engines::Engines;
 pub use progress::{Phase, Progress, Watcher};
 pub use standing::StandingPolicy;
 pub use stop::Stop;

@@ -11,9 +11,12 @@ use super::code::Exchanges;
 use super::conflict::Take;
 use super::copy::Piece;
 use super::dataset::Dataset;
+use super::definition;
 use super::event::EventType;
 use super::health::Health;
+use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
+use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
 /// One atomic step: either all of its changes are in the store with their events, or none is.
@@ -29,6 +32,13 @@ pub struct Commit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
     pub task: TaskId,
+    pub fence: i64,
+}
+
+/// Which run, and which taking-over of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunFence {
+    pub run: RunId,
     pub fence: i64,
 }
 
@@ -90,6 +100,46 @@ pub enum Change {
     /// What happened to the calls of a source within an hour: added to what is recorded of that hour. Hours older than
     /// `HEALTH_HOURS` before it are forgotten.
     SourceHealth(Health),
+    /// Creates (id 0) or rewrites a run. A second run of one job and instant, or a second open run of one slot, is a
+    /// `Conflict` that names the first; so is rewriting one whose fence has been raised since, or that has ended.
+    Run(Run),
+    /// Takes a pending run, or a running one whose lease has ended, over: state running, fence and attempt raised by one,
+    /// started at the commit's time. Any other is a `Conflict`.
+    TakeRun {
+        run: RunId,
+        /// `None`: the caller is the only process that runs tasks on this store.
+        lease: Option<Lease>,
+    },
+    /// The run's worker is alive: nobody else may take the run over before `until`. `Conflict` when the fence was raised.
+    RenewRun {
+        run: RunId,
+        fence: i64,
+        until: Instant,
+    },
+    /// Ended runs beyond the newest `keep` of each job (and of those without a job) are forgotten.
+    ForgetRuns {
+        keep: usize,
+    },
+    /// Creates or rewrites a definition. `expect`: the revision that it must have, 0 for none at all; another one is a
+    /// `Conflict`. The event names it and never holds its body.
+    Define {
+        kind: definition::Kind,
+        name: String,
+        body: serde_json::Value,
+        expect: Option<u64>,
+    },
+    /// Removes a definition; one that is not there is no change.
+    Undefine {
+        kind: definition::Kind,
+        name: String,
+    },
+    /// Adds a record to a journal. Not a fact of the data: no event.
+    Journal(JournalEntry),
+    /// Records of a journal from before an instant are forgotten.
+    ForgetJournal {
+        journal: Journal,
+        before: Instant,
+    },
     /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
     /// removed. Until the copy ends, nobody else opens the store.
     CopyBegins {
@@ -199,6 +249,8 @@ pub struct Receipt {
     pub rows: Vec<Counts>,
     /// The id of each `Change::Task` and the new fence of each `Change::TakeTask`, in order.
     pub tasks: Vec<Fence>,
+    /// The id of each `Change::Run` and the new fence of each `Change::TakeRun`, in order.
+    pub runs: Vec<RunFence>,
     /// The answer to each `Change::TakePlace`, in order.
     pub places: Vec<Place>,
     /// The last event in the log after this commit.

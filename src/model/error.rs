@@ -62,6 +62,19 @@ impl ErrorKind {
             ErrorKind::Interrupted => 130,
         }
     }
+
+    /// The status of an HTTP answer.
+    pub fn http_status(self) -> u16 {
+        match self {
+            ErrorKind::Invalid => 400,
+            ErrorKind::Denied => 403,
+            ErrorKind::NotFound => 404,
+            ErrorKind::Conflict => 409,
+            ErrorKind::Throttled { .. } | ErrorKind::QuotaGone { .. } => 429,
+            ErrorKind::Bug => 500,
+            ErrorKind::Transient | ErrorKind::Interrupted | ErrorKind::Storage => 503,
+        }
+    }
 }
 
 /// What went wrong (`message`), its cause (`source`, kept apart) and the next step (`hint`).

@@ -23,10 +23,18 @@ pub enum EventType {
     RangeFinished,
     /// A source refused as a whole and was set aside.
     SourceSetAside,
+    /// Every expected cell of a dataset up to a day is explained; the data says up to which.
+    DatasetWhole,
+    RunCreated,
+    RunStarted,
+    /// A run ended, or waits for its next attempt; the data says which.
+    RunFinished,
+    /// A job, a key, a secret or a setting was created, changed or removed.
+    DefinitionChanged,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 13] = [
+    pub const ALL: [EventType; 18] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
         EventType::RowsConflicting,
@@ -40,6 +48,11 @@ impl EventType {
         EventType::TaskFailed,
         EventType::RangeFinished,
         EventType::SourceSetAside,
+        EventType::DatasetWhole,
+        EventType::RunCreated,
+        EventType::RunStarted,
+        EventType::RunFinished,
+        EventType::DefinitionChanged,
     ];
 
     pub fn name(self) -> &'static str {
@@ -57,6 +70,11 @@ impl EventType {
             EventType::TaskFailed => "task.failed",
             EventType::RangeFinished => "range.finished",
             EventType::SourceSetAside => "source.set_aside",
+            EventType::DatasetWhole => "dataset.whole",
+            EventType::RunCreated => "run.created",
+            EventType::RunStarted => "run.started",
+            EventType::RunFinished => "run.finished",
+            EventType::DefinitionChanged => "definition.changed",
         }
     }
 

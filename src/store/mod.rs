@@ -12,7 +12,12 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::model::copy::Piece;
-use crate::model::{Commit, Coverage, Dataset, Day, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task};
+use tokio::sync::watch;
+
+use crate::model::{
+    Commit, Coverage, Dataset, Day, Definition, Event, Failure, Health, JournalEntry, JournalWanted, Query, Receipt,
+    Result, RowConflict, Run, RunId, RunsWanted, Task, definition,
+};
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -66,6 +71,22 @@ pub trait Store: Scan {
     async fn conflicts(&self, dataset: Option<&str>, all: bool, limit: usize) -> Result<Vec<RowConflict>>;
 
     async fn conflict(&self, id: i64) -> Result<Option<RowConflict>>;
+
+    /// Runs, newest first.
+    async fn runs(&self, wanted: &RunsWanted) -> Result<Vec<Run>>;
+
+    async fn run(&self, id: RunId) -> Result<Option<Run>>;
+
+    /// Everything defined of a kind, by name.
+    async fn definitions(&self, kind: definition::Kind) -> Result<Vec<Definition>>;
+
+    async fn definition(&self, kind: definition::Kind, name: &str) -> Result<Option<Definition>>;
+
+    /// Records of a journal, newest first.
+    async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
+
+    /// The last event that a commit of this process wrote, as it happens. What other processes write is seen by `events`.
+    fn committed(&self) -> watch::Receiver<u64>;
 
     /// Everything that the store holds as of one moment, in pieces of a bounded number of rows: ledger tables, rows and
     /// revisions with their numbers. `NotFound` when a stored table is not among the prepared datasets.

@@ -21,6 +21,7 @@ mod migrate;
 mod mirror;
 mod postgres_server;
 mod program;
+mod serving;
 mod several;
 mod sim;
 mod store_as_of;

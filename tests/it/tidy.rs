@@ -18,9 +18,11 @@ const ORDER: &[&[&str]] = &[
     &["plan", "check", "dialect"],
     &["compare"],
     &["source", "store"],
-    &["engine", "read"],
+    &["engine", "feed", "read"],
+    &["scheduler"],
     &["mirror"],
     &["sim"],
+    &["serve"],
     &["cli"],
     &["app"],
 ];

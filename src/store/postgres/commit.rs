@@ -140,6 +140,7 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         rows: rows.collect::<Option<_>>()?,
         tasks: tasks.collect::<Option<_>>()?,
         places: places.collect(),
+        runs: Vec::new(),
         last_event: value["last_event"].as_u64()?,
     })
 }
@@ -267,6 +268,14 @@ impl<'a> Writer<'a> {
                     tasks::add_quota(self.session(), source, api, *day, *calls).await?;
                 }
                 Change::SourceHealth(health) => health::add(self.session(), health).await?,
+                Change::Run(_)
+                | Change::TakeRun { .. }
+                | Change::RenewRun { .. }
+                | Change::ForgetRuns { .. }
+                | Change::Define { .. }
+                | Change::Undefine { .. }
+                | Change::Journal(_)
+                | Change::ForgetJournal { .. } => return Err(crate::model::Error::bug("a change").into()),
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,

@@ -46,7 +46,8 @@ use self::table::Table;
 use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Error, Event, Failure, Health, Query, Receipt, Result, RowConflict, Task,
+    Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, Failure, Health, JournalEntry, JournalWanted,
+    Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Task, definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -301,6 +302,30 @@ impl Store for PostgresStore {
     /// Leases say who runs which task, so that nobody has to be alone.
     async fn run_exclusively(&self) -> Result<Running> {
         Ok(Running::new(Box::new(())))
+    }
+
+    async fn runs(&self, _wanted: &RunsWanted) -> Result<Vec<Run>> {
+        Err(Error::bug("runs"))
+    }
+
+    async fn run(&self, _id: RunId) -> Result<Option<Run>> {
+        Err(Error::bug("run"))
+    }
+
+    async fn definitions(&self, _kind: definition::Kind) -> Result<Vec<Definition>> {
+        Err(Error::bug("definitions"))
+    }
+
+    async fn definition(&self, _kind: definition::Kind, _name: &str) -> Result<Option<Definition>> {
+        Err(Error::bug("definition"))
+    }
+
+    async fn journal(&self, _wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
+        Err(Error::bug("journal"))
+    }
+
+    fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
+        tokio::sync::watch::channel(0).1
     }
 
     async fn export(&self) -> Result<PieceStream> {

@@ -132,6 +132,14 @@ impl<'a> Writer<'a> {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
                 Change::SourceHealth(health) => health::add(self.connection, health)?,
+                Change::Run(_)
+                | Change::TakeRun { .. }
+                | Change::RenewRun { .. }
+                | Change::ForgetRuns { .. }
+                | Change::Define { .. }
+                | Change::Undefine { .. }
+                | Change::Journal(_)
+                | Change::ForgetJournal { .. } => return Err(crate::model::Error::bug("a change").into()),
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,
