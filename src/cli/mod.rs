@@ -10,7 +10,6 @@ mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
-pub mod export;
 pub mod failures;
 pub mod import;
 pub mod init;
