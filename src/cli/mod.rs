@@ -10,6 +10,7 @@ mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
+mod doors;
 pub mod failures;
 pub mod import;
 pub mod init;

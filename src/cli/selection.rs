@@ -89,7 +89,7 @@ impl Selection {
     /// One request a dataset, checked as far as that is possible before anything starts.
     pub fn requests(&self, context: &Context, known: &SecurityList) -> Result<Vec<(String, Request)>> {
         let request = Request {
-            securities: known.meant_by(&self.codes)?,
+            securities: known.chosen_by(&self.codes)?,
             from: self.first_day(context)?,
             to: day(self.to.as_deref(), "--to")?,
             force: self.force,
