@@ -5,6 +5,7 @@ mod envelope;
 mod extract;
 mod probes;
 mod problem;
+pub mod views;
 
 use std::future::Future;
 use std::ops::Deref;
