@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::engine::Stop;
+use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
@@ -137,7 +139,10 @@ async fn start_service(
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
     let options = &context.options().serve;
+    let poll = Duration::from_millis(options.poll_ms);
+    let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
     let service = Service::new(Parts {
+        feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         store,

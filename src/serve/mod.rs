@@ -5,6 +5,7 @@ mod envelope;
 mod extract;
 mod probes;
 mod problem;
+pub mod views;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
@@ -45,6 +47,7 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    pub feed: Feed,
     pub options: ServeOptions,
     pub started_at: Instant,
 }
