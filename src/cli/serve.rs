@@ -14,7 +14,8 @@ use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
-use crate::serve::{Parts, ServeOptions, Service};
+use crate::serve::cache::{Cache, CacheOptions, Fresh};
+use crate::serve::{Memory, Parts, ServeOptions, Service};
 use crate::store::Store;
 
 /// The languages that the store is served in.
@@ -141,14 +142,17 @@ async fn start_service(
     let options = &context.options().serve;
     let poll = Duration::from_millis(options.poll_ms);
     let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+    let cache = Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context));
     let service = Service::new(Parts {
         feed,
+        cache,
+        memory: Memory::default(),
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),
-        options: ServeOptions { page_rows: options.page_rows, page_rows_max: options.page_rows_max },
+        options: ServeOptions { page_rows: options.page_rows, page_rows_max: options.page_rows_max, rows_max: options.rows_max },
         started_at: context.clock.now(),
     });
     let stop = stop.clone();
@@ -156,6 +160,11 @@ async fn start_service(
     let url = format!("http://{address}");
     eprintln!("serving the API on {url}; Ctrl-C ends it");
     Ok(url)
+}
+
+fn cache_options(context: &Context) -> CacheOptions {
+    let cache = &context.options().cache;
+    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
 }
 
 /// Every dialect with its address.

@@ -1,10 +1,12 @@
 //! The service: REST, web socket and dashboard over a store, its engines and the scheduler.
 
+pub mod cache;
 pub mod caller;
 mod envelope;
 mod extract;
 mod probes;
 mod problem;
+mod v1;
 pub mod views;
 
 use std::future::Future;
@@ -23,17 +25,23 @@ use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
 
+use cache::Cache;
+
+pub use v1::Memory;
+
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Entries of one page of a list when a request names none, and at most.
     pub page_rows: usize,
     pub page_rows_max: usize,
+    /// Rows of one download at most.
+    pub rows_max: u64,
 }
 
 impl Default for ServeOptions {
     fn default() -> ServeOptions {
-        ServeOptions { page_rows: 200, page_rows_max: 10_000 }
+        ServeOptions { page_rows: 200, page_rows_max: 10_000, rows_max: 2_000_000 }
     }
 }
 
@@ -48,6 +56,8 @@ pub struct Parts {
     pub reader: Reader,
     pub engines: Engines,
     pub feed: Feed,
+    pub cache: Cache,
+    pub memory: Memory,
     pub options: ServeOptions,
     pub started_at: Instant,
 }
@@ -74,7 +84,7 @@ impl Service {
 
 /// One line a module of routes.
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes())
+    OpenApiRouter::new().merge(probes::routes()).merge(v1::routes())
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
