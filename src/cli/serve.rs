@@ -9,11 +9,12 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::progress::stop_on_signal;
+use crate::config::{self, Explained};
 use crate::engine::Stop;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
-use crate::serve::{Parts, ServeOptions, Service};
+use crate::serve::{Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
 /// The languages that the store is served in.
@@ -144,6 +145,7 @@ async fn start_service(
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),
         options: service_options(context, &address),
+        settings: settings(context),
         started_at: context.clock.now(),
     })
     .await?;
@@ -230,6 +232,16 @@ async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
     Ok((listener, address))
+}
+
+fn settings(context: &Context) -> Vec<Setting> {
+    let setting = |option: &Explained| Setting {
+        option: option.path.clone(),
+        value: option.value.clone(),
+        origin: option.origin.to_string(),
+        meaning: config::meaning(&option.path),
+    };
+    context.config.explain().iter().map(setting).collect()
 }
 
 fn service_options(context: &Context, address: &SocketAddr) -> ServeOptions {

@@ -40,6 +40,7 @@ pub struct Access {
 pub struct Standing {
     /// The session, where a cookie carried it.
     pub session: Option<String>,
+    by_key: bool,
     /// A browser sends it along by itself, whoever makes it ask.
     by_itself: bool,
 }
@@ -61,8 +62,9 @@ impl Access {
             Ok(known) => return Ok(known),
             Err(unknown) => unknown,
         };
-        let who = address.map_or_else(String::new, |address| address.to_string());
-        self.wrong.take(&who).map_err(|seconds| too_many("too many wrong keys from this address", seconds))?;
+        self.wrong
+            .take(&text_of(address))
+            .map_err(|seconds| too_many("too many wrong keys from this address", seconds))?;
         Err(unauthorised(match unknown {
             Unknown::NoSuchKey => "this key is not known",
             Unknown::Expired => "this key has expired",
@@ -72,18 +74,22 @@ impl Access {
     fn identify(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<(Caller, Standing), Problem> {
         if let Some(text) = key_in(headers)? {
             let known = self.know(text, address)?;
-            return Ok((known.caller, Standing { session: known.session, by_itself: false }));
+            return Ok((known.caller, Standing { session: known.session, by_key: true, by_itself: false }));
         }
         if let Some(text) = cookie_in(headers) {
             let known = self.know(text, address)?;
-            return Ok((known.caller, Standing { session: known.session, by_itself: true }));
+            return Ok((known.caller, Standing { session: known.session, by_key: true, by_itself: true }));
         }
         if self.is_open() && layers::asks_this_machine(headers) {
             let local = Caller { name: "local".to_string(), role: Role::Admin };
-            return Ok((local, Standing { session: None, by_itself: true }));
+            return Ok((local, Standing { session: None, by_key: false, by_itself: true }));
         }
         Err(unauthorised("this takes a key"))
     }
+}
+
+fn text_of(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
 }
 
 /// The key in `Authorization: Bearer` or `X-API-Key`.
@@ -128,14 +134,13 @@ pub async fn guarded(State(service): State<Service>, request: Request, next: Nex
     let answered = async {
         let (caller, standing) = access.identify(request.headers(), deed.address)?;
         deed.who = caller.name.clone();
-        access.rates.take(&caller.name).map_err(|seconds| too_many("too many requests", seconds))?;
+        let counted = if standing.by_key { caller.name.clone() } else { text_of(deed.address) };
+        access.rates.take(&counted).map_err(|seconds| too_many("too many requests", seconds))?;
         caller.must(if reads { Role::Read } else { Role::Operate })?;
         if standing.by_itself {
-            refuse_other_sites(&request, &service.options.cors_origins)?;
+            refuse_other_sites(request.method(), request.headers(), &service.options.cors_origins)?;
         }
-        if let Err(error) = access.ring.note_use(&caller.name).await {
-            tracing::debug!(%error, "the use of a key was not written down");
-        }
+        access.ring.note_use(&caller.name);
         let (mut request, body) = layers::gather(&service, request).await?;
         deed.parameters = trail::parameters(request.uri().query(), &body);
         request.extensions_mut().insert(caller);
@@ -149,16 +154,16 @@ pub async fn guarded(State(service): State<Service>, request: Request, next: Nex
 /// Around routes that answer everybody: probes, the pages of the dashboard, the login.
 pub async fn open(State(service): State<Service>, request: Request, next: Next) -> Response {
     let access = &service.access;
-    let deed = deed_of(&request);
+    let mut deed = deed_of(&request);
     let reads = reads(request.method());
     let answered = async {
-        let who = deed.address.map_or_else(String::new, |address| address.to_string());
-        access.rates.take(&who).map_err(|seconds| too_many("too many requests", seconds))?;
-        refuse_other_sites(&request, &service.options.cors_origins)?;
+        access.rates.take(&text_of(deed.address)).map_err(|seconds| too_many("too many requests", seconds))?;
         let (request, _) = layers::gather(&service, request).await?;
         Ok(next.run(request).await)
     };
     let response = answered.await.unwrap_or_else(|problem: Problem| problem.into_response());
+    // A login says who came in.
+    deed.who = response.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     leave_trail(access, &deed, reads, response).await
 }
 
@@ -195,10 +200,9 @@ async fn leave_trail(access: &Access, deed: &Deed, reads: bool, response: Respon
 /// A browser sends cookies, and reaches loopback, for whichever page makes it ask: changes and web sockets are for pages
 /// of our own only. Browsers say where a request comes from; what says nothing must be something that no page of another
 /// site can send without being asked about first.
-fn refuse_other_sites(request: &Request, allowed: &[String]) -> Result<(), Problem> {
-    let headers = request.headers();
+pub fn refuse_other_sites(method: &Method, headers: &HeaderMap, allowed: &[String]) -> Result<(), Problem> {
     let upgrades = headers.contains_key(header::UPGRADE);
-    if reads(request.method()) && !upgrades {
+    if reads(method) && !upgrades {
         return Ok(());
     }
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
@@ -221,7 +225,7 @@ fn refuse_other_sites(request: &Request, allowed: &[String]) -> Result<(), Probl
     }
     let said = text("sec-fetch-site").is_some() || origin.is_some() || headers.contains_key(OWN_REQUEST);
     let is_json = text("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-    if said || is_json || upgrades || *request.method() != Method::POST {
+    if said || is_json || upgrades || *method != Method::POST {
         return Ok(());
     }
     let detail = "the request does not say that it comes from a program or a page of our own";

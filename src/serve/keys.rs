@@ -1,7 +1,7 @@
 //! Keys of the API: what is stored of them, how they are checked, and the ring of those that count now.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,6 +15,8 @@ use crate::store::Store;
 
 /// Letters that a key begins with, so that a leaked one is recognised.
 const PREFIX: &str = "tg";
+/// Days after which a key expires, at most.
+pub const DAYS_MAX: u32 = 36_500;
 const NAME_CHARACTERS_MAX: usize = 64;
 /// Sessions of one key at the same time; with more the oldest ends.
 const SESSIONS_MAX: usize = 64;
@@ -100,6 +102,11 @@ impl Key {
         self.parent.is_some()
     }
 
+    /// Whether its last use is known closely enough.
+    fn was_used_at(&self, now: Instant) -> bool {
+        self.last_used.is_some_and(|at| now.millis_since(at) < LAST_USED_SECONDS * 1000)
+    }
+
     pub fn has_expired(&self, now: Instant) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -130,11 +137,7 @@ fn check_name(name: &str) -> Result<()> {
 
 /// Every key with its name, sessions too.
 pub async fn stored(store: &dyn Store) -> Result<BTreeMap<String, Key>> {
-    let definitions = match store.definitions(Kind::Key).await {
-        // A store without definitions yet.
-        Err(error) if error.kind() == crate::model::ErrorKind::Bug => Vec::new(),
-        definitions => definitions?,
-    };
+    let definitions = store.definitions(Kind::Key).await?;
     Ok(definitions.iter().filter_map(|definition| Some((definition.name.clone(), Key::of(definition)?))).collect())
 }
 
@@ -229,11 +232,13 @@ pub struct Ring {
     store: Arc<dyn Store>,
     clock: Clock,
     held: Arc<RwLock<Arc<Held>>>,
+    /// When a use was written down, so that many requests at once write it once.
+    noted: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Ring {
     pub async fn read(store: Arc<dyn Store>, clock: Clock) -> Result<Ring> {
-        let ring = Ring { store, clock, held: Arc::default() };
+        let ring = Ring { store, clock, held: Arc::default(), noted: Arc::default() };
         ring.refresh().await?;
         Ok(ring)
     }
@@ -286,15 +291,30 @@ impl Ring {
         }
     }
 
-    /// Writes down that a key is in use, now and then.
-    pub async fn note_use(&self, name: &str) -> Result<()> {
-        let now = self.clock.now();
-        let recent = |key: &Key| key.last_used.is_some_and(|at| now.millis_since(at) < LAST_USED_SECONDS * 1000);
-        if self.held().keys.get(name).is_none_or(recent) {
-            return Ok(());
+    /// Writes down that a key is in use, now and then, and not before the answer.
+    pub fn note_use(&self, name: &str) {
+        let (now, held) = (self.clock.now(), self.held());
+        if held.keys.get(name).is_none_or(|key| key.was_used_at(now)) {
+            return;
         }
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.retain(|name, _| held.keys.contains_key(name));
+        let recent = |at: &Instant| now.millis_since(*at) < LAST_USED_SECONDS * 1000;
+        if noted.get(name).is_some_and(recent) {
+            return;
+        }
+        noted.insert(name.to_string(), now);
+        let (ring, name) = (self.clone(), name.to_string());
+        tokio::spawn(async move {
+            if let Err(error) = ring.write_use(&name, now).await {
+                tracing::debug!(%error, "the use of a key was not written down");
+            }
+        });
+    }
+
+    async fn write_use(&self, name: &str, now: Instant) -> Result<()> {
         let Some(definition) = self.store.definition(Kind::Key, name).await? else { return Ok(()) };
-        let Some(key) = Key::of(&definition).filter(|key| !recent(key)) else { return Ok(()) };
+        let Some(key) = Key::of(&definition).filter(|key| !key.was_used_at(now)) else { return Ok(()) };
         let key = Key { last_used: Some(now), ..key };
         let body = serde_json::to_value(&key).map_err(|error| Error::bug("writing a key").caused_by(error))?;
         // A key that was removed meanwhile stays removed.

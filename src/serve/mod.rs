@@ -2,7 +2,9 @@
 
 mod accept;
 mod access;
+mod api_keys;
 pub mod caller;
+mod changes;
 mod envelope;
 mod extract;
 pub mod keys;
@@ -11,7 +13,9 @@ mod probes;
 mod problem;
 mod random;
 mod rates;
+mod secrets;
 mod session;
+mod settings;
 mod trail;
 
 use std::future::Future;
@@ -29,6 +33,8 @@ use utoipa_axum::router::OpenApiRouter;
 use access::Access;
 use keys::Ring;
 use trail::Trail;
+
+pub use settings::Setting;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
@@ -105,6 +111,8 @@ pub struct Parts {
     pub reader: Reader,
     pub engines: Engines,
     pub options: ServeOptions,
+    /// The configuration in force, for people.
+    pub settings: Vec<Setting>,
     pub started_at: Instant,
 }
 
@@ -159,7 +167,12 @@ impl Service {
 
 /// Routes that need a caller: one line a module.
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(session::routes())
+    OpenApiRouter::new()
+        .merge(session::routes())
+        .merge(api_keys::routes())
+        .merge(secrets::routes())
+        .merge(settings::routes())
+        .merge(changes::routes())
 }
 
 /// Routes that answer everybody: one line a module.

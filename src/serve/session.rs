@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::extract::{ConnectInfo, Extension, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
-use super::access::{COOKIE, Standing};
+use super::access::{COOKIE, Standing, refuse_other_sites};
 use super::caller::{Caller, Role};
 use super::extract::Body;
 use super::keys;
@@ -69,13 +69,15 @@ async fn log_in(
     headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
+    refuse_other_sites(&Method::POST, &headers, &service.options.cors_origins)?;
     let address: Option<IpAddr> = address.map(|Extension(ConnectInfo(address))| address.ip());
     let known = service.access.know(&login.key, address)?;
     let hours = service.options.session_hours;
     let opened = keys::open_session(&*service.store, service.clock.now(), &known.caller.name, hours).await?;
     service.access.ring.refresh().await?;
     let cookie = cookie(&headers, &opened.text, i64::from(hours) * 3_600)?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(Session::of(&service, known.caller))).into_response())
+    let who = Extension(known.caller.clone());
+    Ok((who, [(header::SET_COOKIE, cookie)], Json(Session::of(&service, known.caller))).into_response())
 }
 
 /// Ends the session that the cookie carries; without one nothing happens.

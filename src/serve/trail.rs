@@ -39,6 +39,10 @@ pub struct Deed {
 }
 
 impl Deed {
+    fn address(&self) -> String {
+        self.address.map_or_else(String::new, |address| address.to_string())
+    }
+
     fn entry(&self, status: StatusCode, clock: &Clock) -> JournalEntry {
         let refused = status.is_client_error() || status.is_server_error();
         let target = format!("{} {}", self.method, self.route);
@@ -56,7 +60,7 @@ impl Deed {
                 "path": self.path,
                 "parameters": self.parameters,
                 "request": self.request,
-                "address": self.address.map(|address| address.to_string()),
+                "address": self.address(),
             }),
         }
     }
@@ -89,7 +93,7 @@ impl Trail {
 
     /// Returns when the entry is written: an answer to a change comes after its entry.
     pub async fn change(&self, deed: &Deed, status: StatusCode) {
-        tracing::info!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = ?deed.address, "changed");
+        tracing::info!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = %deed.address(), request = %deed.request, "changed");
         let (written, done) = oneshot::channel();
         let waiting = Waiting { entry: deed.entry(status, &self.clock), written: Some(written) };
         if self.waiting.send(waiting).await.is_ok() {
@@ -101,7 +105,7 @@ impl Trail {
     /// Does not wait, and counts those of an address that come thick and fast.
     pub fn refusal(&self, deed: &Deed, status: StatusCode) {
         let Some(before) = self.count_refusal(deed.address) else { return };
-        tracing::warn!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = ?deed.address, "refused");
+        tracing::warn!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = %deed.address(), request = %deed.request, "refused");
         let mut entry = deed.entry(status, &self.clock);
         if before > 0 {
             entry.data["unwritten_before"] = before.into();
