@@ -110,7 +110,7 @@ impl Service {
     }
 
     /// Asks for work; a worker takes it up.
-    pub async fn start(&self, work: Work, asked_by: &str, reason: &str) -> Result<Run> {
+    pub async fn start_run(&self, work: Work, asked_by: &str, reason: &str) -> Result<Run> {
         let now = self.clock.now();
         let run = Run::new(work, asked_by, reason, now);
         let receipt = self.store.commit(Commit { at: now, fence: None, changes: vec![Change::Run(run)] }).await?;
@@ -163,7 +163,7 @@ async fn start(
     let reason = body.reason.clone().unwrap_or_else(|| "asked for by hand".to_string());
     let reason: String = reason.chars().filter(|letter| !letter.is_control()).take(200).collect();
     let work = service.work(body).await?;
-    let run = service.start(work, &caller.name, &reason).await?;
+    let run = service.start_run(work, &caller.name, &reason).await?;
     Ok((StatusCode::ACCEPTED, Json(RunView::new(&run))))
 }
 

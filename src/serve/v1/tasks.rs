@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<Service> {
 struct TaskDetail {
     #[serde(flatten)]
     task: TaskView,
-    /// Oldest first; of very many committed slices the newest.
+    /// Oldest first; of very many events the newest.
     timeline: Vec<Moment>,
     phases: Phases,
 }
@@ -139,34 +139,17 @@ async fn task(State(service): State<Service>, Named(id): Named<TaskId>) -> Resul
 
 /// Events of one answer.
 const TIMELINE_MAX: usize = 500;
-/// Events that are looked through, of all tasks.
-const EVENTS_MAX: usize = 50_000;
-const PAGE: usize = 2_000;
 
-/// What the event log has of a task: everything but slices, and the newest slices.
+/// What the event log has of a task, oldest first: of very many events the newest, and how it began.
 async fn timeline(service: &Service, task: &Task) -> Result<Vec<Moment>> {
-    let mut after = service.last_event_before(task.created_at.plus_seconds(-60)).await?;
-    let end = task.finished_at.map(|at| at.plus_seconds(60));
-    let mut own: Vec<Event> = Vec::new();
-    for _ in 0..EVENTS_MAX / PAGE {
-        let events = service.store.events(after, PAGE).await?;
-        let Some(last) = events.last() else { break };
-        let is_over = end.is_some_and(|end| last.at > end) || events.len() < PAGE;
-        after = last.id;
-        own.extend(events.into_iter().filter(|event| event.task == Some(task.id)));
-        if is_over {
-            break;
-        }
-    }
-    let is_slice = |event: &Event| event.kind == EventType::SliceCommitted;
-    let mut surplus = own.len().saturating_sub(TIMELINE_MAX);
-    own.retain(|event| {
-        let drops = surplus > 0 && is_slice(event);
-        surplus -= usize::from(drops);
-        !drops
-    });
-    let moment = |event: Event| Moment { at: event.at.to_string(), kind: event.kind.name(), text: told(&event), data: event.data };
-    Ok(own.into_iter().take(TIMELINE_MAX).map(moment).collect())
+    let events = service.store.task_events(task.id, TIMELINE_MAX).await?;
+    let moment = |event: &Event| Moment {
+        at: event.at.to_string(),
+        kind: event.kind.name(),
+        text: told(event),
+        data: event.data.clone(),
+    };
+    Ok(events.iter().rev().map(moment).collect())
 }
 
 /// An event in words.
@@ -197,22 +180,6 @@ pub fn told(event: &Event) -> String {
 
 fn with_note(what: &str, note: &str) -> String {
     if note.is_empty() { what.to_string() } else { format!("{what}: {note}") }
-}
-
-impl Service {
-    /// The number of the last event that happened before an instant, found by halving: numbers have no gap.
-    pub async fn last_event_before(&self, at: crate::model::Instant) -> Result<u64> {
-        let (mut before, mut after) = (0, self.feed.head() + 1);
-        while before + 1 < after {
-            let middle = before + (after - before) / 2;
-            let events = self.store.events(middle - 1, 1).await?;
-            match events.first().is_some_and(|event| event.at < at) {
-                true => before = middle,
-                false => after = middle,
-            }
-        }
-        Ok(before)
-    }
 }
 
 /// Pauses a pending or running task; it waits until somebody resumes it.
@@ -247,7 +214,7 @@ async fn resume(
         let message = format!("task {id} is {} and cannot be resumed", task.state.name());
         return Err(Error::conflict(message).hint("POST /api/v1/runs starts a new one").into());
     }
-    service.start(work_of(&task), &caller.name, &format!("task {id} shall go on")).await?;
+    service.start_run(work_of(&task), &caller.name, &format!("task {id} shall go on")).await?;
     Ok(Json(service.task_view(&service.found_task(id).await?).await?))
 }
 
