@@ -4,6 +4,7 @@ mod bars;
 mod chosen;
 mod coverage;
 mod datasets;
+mod failures;
 mod memory;
 mod overview;
 mod page;
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<Service> {
         .merge(bars::routes())
         .merge(securities::routes())
         .merge(coverage::routes())
+        .merge(failures::routes())
         .merge(tasks::routes())
         .merge(runs::routes())
 }
