@@ -14,6 +14,7 @@ use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Parts, ServeOptions, Service};
 use crate::store::Store;
 
@@ -141,7 +142,15 @@ async fn start_service(
     let options = &context.options().serve;
     let poll = Duration::from_millis(options.poll_ms);
     let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+    let sockets = SocketOptions {
+        sockets: options.sockets,
+        queue: options.socket_queue,
+        channels: options.socket_channels,
+        recover: options.socket_recover,
+        heartbeat: Duration::from_secs(options.heartbeat_seconds),
+    };
     let service = Service::new(Parts {
+        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),

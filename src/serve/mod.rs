@@ -3,6 +3,7 @@
 pub mod caller;
 mod envelope;
 mod extract;
+pub mod live;
 mod probes;
 mod problem;
 pub mod views;
@@ -22,6 +23,7 @@ use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
+use live::Live;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ pub struct Parts {
     pub reader: Reader,
     pub engines: Engines,
     pub feed: Feed,
+    pub live: Live,
     pub options: ServeOptions,
     pub started_at: Instant,
 }
@@ -74,7 +77,7 @@ impl Service {
 
 /// One line a module of routes.
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes())
+    OpenApiRouter::new().merge(probes::routes()).merge(live::routes())
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
@@ -84,6 +87,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let live = service.live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        live.close().await;
+    };
     let served = axum::serve(listener, service.router()).with_graceful_shutdown(shutdown).await;
     served.map_err(|error| Error::transient("the service stopped").caused_by(error))
 }
