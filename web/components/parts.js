@@ -70,13 +70,13 @@ export function Progress({ part, whole, bad = 0, label, live }) {
 
 /** A task's slices as a bar with its rate and the time left. */
 export function TaskProgress({ task, compact }) {
-  const { planned = 0, done = 0, failed = 0, partial = 0 } = task.slices ?? {};
+  const { planned = 0, done = 0, failed = 0 } = task.slices ?? {};
   const running = task.state === 'running';
   return html`<div class="task-progress">
-    <${Progress} part=${done + failed + partial} whole=${planned} bad=${failed} live=${running} label=${t('progress.of', { name: task.dataset })} />
+    <${Progress} part=${done + failed} whole=${planned} bad=${failed} live=${running} label=${t('progress.of', { name: task.dataset })} />
     <div class="facts">
-      <span>${planned ? percent(done + failed + partial, planned) : t('progress.planning')}</span>
-      <span>${t('progress.slices', { done: number(done + failed + partial), planned: number(planned) })}</span>
+      <span>${planned ? percent(done + failed, planned) : t('progress.planning')}</span>
+      <span>${t('progress.slices', { done: number(done + failed), planned: number(planned) })}</span>
       ${!compact && html`<span>${t('progress.rows', { rows: number(task.rows) })}</span>`}
       ${running && task.rows_per_second != null && html`<span>${rate(task.rows_per_second)}</span>`}
       ${running && task.seconds_left != null && html`<span>${t('progress.left', { time: duration(task.seconds_left) })}</span>`}
