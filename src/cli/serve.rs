@@ -16,6 +16,7 @@ use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 use crate::serve::cache::{Cache, CacheOptions, Fresh};
+use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
@@ -140,13 +141,21 @@ async fn start_service(
 ) -> Result<String> {
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
-    let poll = Duration::from_millis(context.options().serve.poll_ms);
+    let options = &context.options().serve;
+    let poll = Duration::from_millis(options.poll_ms);
     let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
-    let cache = Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context));
+    let sockets = SocketOptions {
+        sockets: options.sockets,
+        queue: options.socket_queue,
+        channels: options.socket_channels,
+        recover: options.socket_recover,
+        heartbeat: Duration::from_secs(options.heartbeat_seconds),
+    };
     let service = Service::start(Parts {
-        feed,
-        cache,
+        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
         memory: Memory::default(),
+        feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         store,

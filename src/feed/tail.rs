@@ -1,6 +1,6 @@
 //! The tail of the log: finds its end, and takes every event that comes.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use tokio::sync::watch;
 

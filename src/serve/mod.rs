@@ -10,6 +10,7 @@ mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
+pub mod live;
 mod probes;
 mod problem;
 mod random;
@@ -20,6 +21,7 @@ mod settings;
 mod trail;
 mod v1;
 pub mod views;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -45,8 +47,8 @@ use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
-
 use cache::Cache;
+use live::Live;
 
 pub use v1::Memory;
 
@@ -119,6 +121,7 @@ pub struct Parts {
     pub reader: Reader,
     pub engines: Engines,
     pub feed: Feed,
+    pub live: Live,
     pub cache: Cache,
     pub memory: Memory,
     pub options: ServeOptions,
@@ -168,6 +171,7 @@ impl Service {
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))
@@ -185,6 +189,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(settings::routes())
         .merge(changes::routes())
         .merge(v1::routes())
+        .merge(live::routes())
 }
 
 /// Routes that answer everybody: one line a module.
@@ -195,6 +200,11 @@ fn open_routes() -> OpenApiRouter<Service> {
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let options = service.options.clone();
+    let live = service.live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        live.close().await;
+    };
     accept::accept(listener, service.router(), &options, shutdown).await;
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! Tasks and runs as the API, the web socket and the dashboard show them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::model::{Instant, Run, RunId, Securities, Task, TaskId, TaskState, Totals, task::Served};
+use crate::model::{
+    Instant, Result, Run, RunId, RunsWanted, Securities, Task, TaskId, TaskState, Totals, task::Served,
+};
+use crate::store::Store;
 
 /// One request to sync one table, its state and its progress.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -193,4 +196,14 @@ fn figures(totals: &Totals) -> BTreeMap<&'static str, u64> {
 /// What is made of names and numbers can always be written.
 fn as_json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Runs that are looked through for the tasks that they became.
+const RUNS_LOOKED_THROUGH: usize = 100;
+
+/// To which of the newest runs tasks belong.
+pub async fn runs_of_tasks(store: &dyn Store) -> Result<HashMap<TaskId, RunId>> {
+    let runs = store.runs(&RunsWanted { limit: RUNS_LOOKED_THROUGH, ..RunsWanted::default() }).await?;
+    // The newest run of a task counts: it comes first, and is kept last.
+    Ok(runs.iter().rev().flat_map(|run| run.tasks.iter().map(|task| (*task, run.id))).collect())
 }
