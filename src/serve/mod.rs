@@ -5,10 +5,13 @@ mod access;
 mod api_keys;
 pub mod caller;
 mod changes;
+mod cors;
+mod docs;
 mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
+mod openapi;
 mod probes;
 mod problem;
 mod random;
@@ -149,15 +152,16 @@ impl Service {
 
     /// Every route of the service, with the layers around it.
     pub fn router(self) -> Router {
-        let (guarded, mut openapi) = routes().split_for_parts();
-        let (open, open_too) = open_routes().split_for_parts();
-        openapi.merge(open_too);
+        let (guarded, guarded_api) = merged(modules()).split_for_parts();
+        let (open, open_api) = merged(open_modules()).split_for_parts();
         let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
+        let open = open.merge(openapi::router(&openapi::describe(&guarded_api, &open_api)));
         let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
+            .layer(from_fn_with_state(self.clone(), cors::cors))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))
             .layer(compression)
@@ -165,19 +169,18 @@ impl Service {
     }
 }
 
+fn merged(modules: Vec<OpenApiRouter<Service>>) -> OpenApiRouter<Service> {
+    modules.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge)
+}
+
 /// Routes that need a caller: one line a module.
-fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new()
-        .merge(session::routes())
-        .merge(api_keys::routes())
-        .merge(secrets::routes())
-        .merge(settings::routes())
-        .merge(changes::routes())
+fn modules() -> Vec<OpenApiRouter<Service>> {
+    vec![session::routes(), api_keys::routes(), secrets::routes(), settings::routes(), changes::routes()]
 }
 
 /// Routes that answer everybody: one line a module.
-fn open_routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes()).merge(session::open_routes())
+fn open_modules() -> Vec<OpenApiRouter<Service>> {
+    vec![probes::routes(), session::open_routes()]
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
@@ -185,4 +188,23 @@ pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Futur
     let options = service.options.clone();
     accept::accept(listener, service.router(), &options, shutdown).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_means_the_same_in_every_module() {
+        let mut seen = BTreeMap::new();
+        for module in modules().into_iter().chain(open_modules()) {
+            let described = serde_json::to_value(module.into_openapi()).unwrap();
+            for (name, schema) in described["components"]["schemas"].as_object().into_iter().flatten() {
+                let before = seen.entry(name.clone()).or_insert_with(|| schema.clone());
+                assert_eq!(before, schema, "two types are described under the name {name}: rename one");
+            }
+        }
+    }
 }
