@@ -11,11 +11,16 @@ use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::Stop;
+use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
+
+/// In which everything that was drained may be written down.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The languages that the store is served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -122,10 +127,23 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let mirrors: serde_json::Map<_, _> = mirrors.into_iter().map(|(name, url)| (name, url.into())).collect();
         context.print_json(&serde_json::json!({ "url": first, "mirrors": mirrors }))?;
     }
-    while let Some(ended) = serving.join_next().await {
-        ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+    let ended = async {
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+        }
+        Ok(0)
+    };
+    let drained = async {
+        stop.wait().await;
+        tokio::time::sleep(Duration::from_secs(context.options().serve.drain_seconds) + LAST_WORDS).await;
+    };
+    tokio::select! {
+        ended = ended => ended,
+        () = drained => {
+            tracing::warn!("what is still under way is cut off");
+            Ok(0)
+        }
     }
-    Ok(0)
 }
 
 /// The API and the dashboard; the answer is their address.
@@ -138,7 +156,19 @@ async fn start_service(
 ) -> Result<String> {
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
+    let options = &context.options().serve;
+    let poll = Duration::from_millis(options.poll_ms);
+    let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+    let sockets = SocketOptions {
+        sockets: options.sockets,
+        queue: options.socket_queue,
+        channels: options.socket_channels,
+        recover: options.socket_recover,
+        heartbeat: Duration::from_secs(options.heartbeat_seconds),
+    };
     let service = Service::start(Parts {
+        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         store,

@@ -11,6 +11,7 @@ mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
+pub mod live;
 mod openapi;
 mod probes;
 mod problem;
@@ -20,6 +21,8 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+pub mod views;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -35,12 +38,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
 use keys::Ring;
-use trail::Trail;
-
+use live::Live;
 pub use settings::Setting;
+use trail::Trail;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
@@ -113,6 +117,8 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    pub feed: Feed,
+    pub live: Live,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -144,7 +150,7 @@ impl Service {
             let message = "the service can be reached from other machines, and there is no key to keep anybody out";
             return Err(Error::invalid(message).hint("`tidegate keys create NAME`, or listen on 127.0.0.1"));
         }
-        tokio::spawn(ring.clone().follow(options.poll));
+        tokio::spawn(ring.clone().follow(parts.feed.clone()));
         let trail = Trail::start(parts.store.clone(), parts.clock.clone());
         let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
         Ok(Service(Arc::new(Inner { parts, access })))
@@ -160,6 +166,7 @@ impl Service {
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), cors::cors))
             .layer(from_fn_with_state(self.clone(), layers::admit))
@@ -175,7 +182,14 @@ fn merged(modules: Vec<OpenApiRouter<Service>>) -> OpenApiRouter<Service> {
 
 /// Routes that need a caller: one line a module.
 fn modules() -> Vec<OpenApiRouter<Service>> {
-    vec![session::routes(), api_keys::routes(), secrets::routes(), settings::routes(), changes::routes()]
+    vec![
+        session::routes(),
+        api_keys::routes(),
+        secrets::routes(),
+        settings::routes(),
+        changes::routes(),
+        live::routes(),
+    ]
 }
 
 /// Routes that answer everybody: one line a module.
@@ -186,7 +200,14 @@ fn open_modules() -> Vec<OpenApiRouter<Service>> {
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let options = service.options.clone();
+    let live = service.live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        live.close().await;
+    };
+    let trail = service.access.trail.clone();
     accept::accept(listener, service.router(), &options, shutdown).await;
+    trail.written().await;
     Ok(())
 }
 
