@@ -29,13 +29,19 @@ function Failures({ failures, dataset }) {
     <span class="bad-text">✕ ${one.kind}</span> ${one.message} <a href=${`/failures?dataset=${dataset}`}>${t('coverage.failure.look')}</a></li>`)}</ul>`;
 }
 
+/** The commit's time leads to the task that made it. */
+function when(row) {
+  const title = [moment(row.at), row.area, row.task != null ? `${t('coverage.task')} ${row.task}` : ''].filter(Boolean).join(' · ');
+  const text = instant(row.at, { seconds: false });
+  return row.task != null ? html`<a href=${`/tasks/${row.task}`} title=${title}>${text}</a>` : html`<span title=${title}>${text}</span>`;
+}
+
 function Commits({ commits }) {
   const figure = (name) => ({ name, label: t(`commit.${name}`), number: true, view: (row) => number(row[name]) });
   const columns = [
-    { name: 'at', label: t('commit.at'), view: (row) => html`<span title=${`${moment(row.at)} · ${row.area ?? ''}`}>${instant(row.at, { seconds: false })}</span>` },
+    { name: 'at', label: t('commit.at'), view: (row) => when(row) },
     { name: 'source', label: t('commit.source') },
     figure('inserted'), figure('updated'), figure('unchanged'), figure('withdrawn'),
-    { name: 'task', label: t('commit.task'), view: (row) => (row.task != null ? html`<a href=${`/tasks/${row.task}`}>#${row.task}</a>` : NONE) },
   ];
   return html`<h3>${t('coverage.commits')}</h3>
     <${Table} label=${t('coverage.commits')} columns=${columns} rows=${commits} id=${(row) => row.seq} empty=${html`<p class="faint">${t('coverage.commits.none')}</p>`} />`;
@@ -109,7 +115,7 @@ export function Panel({ dataset, from, to, settled, onRange }) {
     if (isDay(first) && isDay(last)) onRange(first, last);
   };
   const title = single ? dayName(from) : `${from} – ${to}`;
-  return html`<aside class="panel">
+  return html`<aside class="panel open">
     <${Card} id="chosen" title=${title} note=${single ? '' : t('coverage.days', { count: daysBetween(from, to) })}
       actions=${html`<${Button} small kind="quiet" icon="close" title=${t('coverage.clear')} run=${() => onRange(null)} />`}>
       <div class="stack">

@@ -2,7 +2,7 @@
 
 import { useGet } from '../api.js';
 import { Failed } from '../components.js';
-import { number, weekday } from '../format.js';
+import { daysBetween, number, weekday } from '../format.js';
 import { lang, t } from '../i18n.js';
 import { html, useMemo } from '../view.js';
 import { STATES, cellTitle } from './cell.js';
@@ -17,26 +17,31 @@ function monthName(year, month) {
   return name.format(Date.parse(`${year}-${month}-01T00:00:00Z`));
 }
 
-function Cell({ cell, chosen, entry, text }) {
-  return html`<button type="button" class=${`cell ${cell.state}${chosen ? ' chosen' : ''}`} data-day=${cell.day} tabindex=${entry ? 0 : -1}
+function Cell({ cell, chosen, entry, text, place }) {
+  return html`<button type="button" class=${`cell ${cell.state}${chosen ? ' chosen' : ''}`} data-day=${cell.day} tabindex=${entry ? 0 : -1} style=${place}
     title=${cellTitle(cell)} aria-label=${cellTitle(cell)} aria-pressed=${chosen ? 'true' : 'false'}>${text}${STATES[cell.state]}</button>`;
 }
 
+/** Where a day lies in the strip of a year: its column is the week, its row the weekday. */
+function placeOf(day, year) {
+  const first = `${year}-01-01`;
+  return { '--week': Math.floor((daysBetween(first, day) - 1 + weekday(first)) / 7) + 1, '--row': weekday(day) + 2 };
+}
+
+/** Wide: one strip of weeks; narrow: a block a month. Both are the same elements, placed by the styles. */
 function months(cells, year, chosen, entry) {
   const byMonth = new Map(MONTHS.map((month) => [month, []]));
   for (const cell of cells) byMonth.get(cell.day.slice(5, 7))?.push(cell);
-  const weekends = cells.some((cell) => weekday(cell.day) > 4 && cell.state !== 'closed');
-  const rows = weekends ? 7 : 5;
+  const rows = cells.some((cell) => weekday(cell.day) > 4 && cell.state !== 'closed') ? 7 : 5;
   const block = (month, days) => {
-    // Closed days take their place and say nothing; days before the first weekday are gaps.
     const kept = days.filter((cell) => weekday(cell.day) < rows);
     const gaps = kept.length ? weekday(kept[0].day) : 0;
     return html`<div class="month" key=${month}>
-      <span class="name" aria-hidden="true">${monthName(year, month)}</span>
-      <div class=${`days rows-${rows}`}>${Array.from({ length: gaps }, (_, at) => html`<i key=${`gap-${at}`}></i>`)}
+      <span class="name" aria-hidden="true" style=${placeOf(`${year}-${month}-07`, year)}>${monthName(year, month)}</span>
+      <div class=${`days rows-${rows}`}>${Array.from({ length: gaps }, (_, at) => html`<i key=${`gap-${at}`} class="gap"></i>`)}
         ${kept.map((cell) => (cell.state === 'closed'
-          ? html`<i key=${cell.day} class="closed"></i>`
-          : html`<${Cell} key=${cell.day} cell=${cell} chosen=${chosen(cell)} entry=${entry(cell)} />`))}</div>
+          ? html`<i key=${cell.day} class="closed" style=${placeOf(cell.day, year)}></i>`
+          : html`<${Cell} key=${cell.day} cell=${cell} chosen=${chosen(cell)} entry=${entry(cell)} place=${placeOf(cell.day, year)} />`))}</div>
     </div>`;
   };
   return html`<div class="months">${[...byMonth].filter(([, days]) => days.length).map(([month, days]) => block(month, days))}</div>`;

@@ -50,7 +50,6 @@ export default {
   'commit.updated': 'Changed',
   'commit.unchanged': 'Same',
   'commit.withdrawn': 'Gone',
-  'commit.task': 'Task',
   'coverage.take': 'What it takes',
   'coverage.force': 'Ask again for what is settled',
   'coverage.force.hint': 'Unchanged rows stay untouched.',

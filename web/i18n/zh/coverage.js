@@ -50,7 +50,6 @@ export default {
   'commit.updated': '更新',
   'commit.unchanged': '未变',
   'commit.withdrawn': '撤回',
-  'commit.task': '任务',
   'coverage.take': '所需',
   'coverage.force': '已确定的也重新查询',
   'coverage.force.hint': '未变化的行不会改动。',
