@@ -25,7 +25,7 @@ function Day({ dataset, day }) {
 
 function Failures({ failures, dataset }) {
   if (!failures.length) return null;
-  return html`<h3>${t('coverage.failures')}</h3><ul class="plain">${failures.map((one) => html`<li key=${one.id}>
+  return html`<h3>${t('coverage.failures')}</h3><ul class="lines">${failures.map((one) => html`<li key=${one.id}>
     <span class="bad-text">✕ ${one.kind}</span> ${one.message} <a href=${`/failures?dataset=${dataset}`}>${t('coverage.failure.look')}</a></li>`)}</ul>`;
 }
 

@@ -130,7 +130,8 @@ export default function Sync({ query }) {
     <${Form} query=${query} today=${today} from=${from} to=${to} datasets=${datasets} onStarted=${started} />
     <div class="stack">
       ${run && html`<${Card} id="run" title=${t('sync.progress')}><${RunCard} id=${run} onEnd=${() => { setClosed(run); setQuery({ run: null }); }} /><//>`}
-      <${Days} found=${found} datasets=${datasets} status=${query.status} />
+      ${valid || found.before ? html`<${Days} found=${found} datasets=${datasets} status=${query.status} />`
+      : html`<${Card} id="days"><${Empty} title=${t('sync.days.none')} text=${t('sync.days.none.wrong')} /><//>`}
     </div>
   </div>`;
 }

@@ -25,6 +25,7 @@ export default {
   'sync.days.none': 'No day to show',
   'sync.days.none.filter': 'No day is in this state.',
   'sync.days.none.text': 'Choose a range with trading days.',
+  'sync.days.none.wrong': 'Mend the form first.',
   'day.success': 'Success',
   'day.failed': 'Failed',
   'day.partial': 'Partial',

@@ -25,6 +25,7 @@ export default {
   'sync.days.none': '没有可显示的日期',
   'sync.days.none.filter': '没有处于该状态的日期。',
   'sync.days.none.text': '请选择包含交易日的区间。',
+  'sync.days.none.wrong': '请先修正表单。',
   'day.success': '成功',
   'day.failed': '失败',
   'day.partial': '部分',
