@@ -5,6 +5,7 @@ mod envelope;
 mod extract;
 mod probes;
 mod problem;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -65,6 +66,7 @@ impl Service {
     /// Every route of the service.
     pub fn router(self) -> Router {
         let (router, _openapi) = routes().split_for_parts();
+        let router = router.fallback(web::fallback);
         router.with_state(self)
     }
 }
