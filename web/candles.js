@@ -1,6 +1,7 @@
 // Candles with volume, moving averages and MACD, in the colours of the theme: red is up. Read by eye, by crosshair and by keys.
 
 import { colour, klinecharts } from './charts.js';
+import { Failed } from './components.js';
 import { lang, t } from './i18n.js';
 import { theme } from './theme.js';
 import { html, useEffect, useRef, useState } from './view.js';
@@ -22,8 +23,8 @@ function bigNumber(value) {
 }
 
 function styles() {
-  const [up, down, flat] = [colour('--up'), colour('--down'), colour('--muted')];
-  const [text, muted, line, panel] = [colour('--text'), colour('--muted'), colour('--line'), colour('--raised')];
+  const [up, down, flat] = [colour('--up'), colour('--down'), colour('--text-faint')];
+  const [text, muted, line, panel] = [colour('--text'), colour('--text-faint'), colour('--line'), colour('--raised')];
   const family = getComputedStyle(document.body).fontFamily;
   const lines = ['--series-1', '--series-2', '--series-3', '--series-4'].map((name) => ({ color: colour(name), size: 1 }));
   const axis = { axisLine: { color: line }, tickLine: { color: line }, tickText: { color: muted, family, size: 11 } };
@@ -133,7 +134,7 @@ export function Candles({ code, period, bars, decimals = 2, label, onRead }) {
     if (read.current <= from || read.current >= to - 1) chart.current.scrollToDataIndex(Math.min(bars.length - 1, read.current + 10));
     onRead(read.current);
   };
-  if (failed) return html`<p class="problem" role="alert">${failed.message}</p>`;
+  if (failed) return html`<${Failed} problem=${{ status: 1, detail: failed.message }} />`;
   return html`<div class="candles" ref=${element} tabindex="0" role="img" aria-label=${label} title=${t('data.candles.keys')}
     onKeyDown=${onKeyDown}></div>`;
 }

@@ -30,9 +30,7 @@ export function workInWords(work = {}) {
 
 /** The request of a task: its securities and days. */
 export function requestInWords(request = {}) {
-  const { securities } = request;
-  const codes = Array.isArray(securities) ? securities : securities?.some ?? (securities?.one ? [securities.one] : null);
-  const parts = [codes ? some(codes, t('work.all.securities')) : t('work.all.securities'), daysInWords(request)];
+  const parts = [some(request.codes, t('work.all.securities')), daysInWords(request)];
   if (request.source) parts.push(t('work.sources', { names: request.source }));
   if (request.force) parts.push(t('work.force'));
   return parts.join(' · ');
