@@ -89,9 +89,9 @@ export async function act(promise, done) {
 /**
  * Keeps an answer on the page: `const { data, problem, loading, reload } = useGet(path, { query, channels, seconds })`.
  * `path` null asks nothing. A word on one of `channels` (live.js) asks again, at most once a `calm` milliseconds;
- * `seconds` asks again by the clock. The answer before stays while the next one is on its way.
+ * `concerns(data)` may say that a word does not matter here; `seconds` asks again by the clock. The answer before stays while the next one is on its way.
  */
-export function useGet(path, { query, channels = [], seconds = 0, calm = 700 } = {}) {
+export function useGet(path, { query, channels = [], concerns, seconds = 0, calm = 700 } = {}) {
   const url = path && address(path, query);
   const [state, setState] = useState({ url: null, data: undefined, problem: null });
   const [count, setCount] = useState(0);
@@ -115,7 +115,8 @@ export function useGet(path, { query, channels = [], seconds = 0, calm = 700 } =
     if (!url || !channels.length) return undefined;
     let timer = null;
     const soon = () => { timer ??= setTimeout(() => { timer = null; reload(); }, calm); };
-    const leave = channels.map((channel) => live.subscribe(channel, soon, soon));
+    const heard = (data) => { if (!concerns || concerns(data)) soon(); };
+    const leave = channels.map((channel) => live.subscribe(channel, heard, soon));
     return () => { clearTimeout(timer); for (const one of leave) one(); };
   }, [url && channels.join(' ')]);
   useEffect(() => {

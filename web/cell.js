@@ -1,6 +1,6 @@
 // One value that views watch: `cell.use()` in a view, `cell.get()` and `cell.set()` anywhere.
 
-import { useEffect, useState } from './view.js';
+import { useEffect, useRef, useState } from './view.js';
 
 export function cell(value) {
   const watchers = new Set();
@@ -17,11 +17,13 @@ export function cell(value) {
     },
     use() {
       const [, redraw] = useState(0);
+      const seen = useRef(value);
+      seen.current = value;
       useEffect(() => {
-        let seen = value;
-        const watcher = () => { seen = value; redraw((count) => count + 1); };
+        const watcher = () => redraw((count) => count + 1);
         watchers.add(watcher);
-        if (!Object.is(seen, value)) watcher();
+        // It may have changed between drawing and this effect.
+        if (!Object.is(seen.current, value)) watcher();
         return () => watchers.delete(watcher);
       }, []);
       return value;

@@ -70,13 +70,13 @@ export function Progress({ part, whole, bad = 0, label, live }) {
 
 /** A task's slices as a bar with its rate and the time left. */
 export function TaskProgress({ task, compact }) {
-  const { planned = 0, done = 0, failed = 0, partial = 0 } = task.slices ?? {};
+  const { planned = 0, done = 0, failed = 0 } = task.slices ?? {};
   const running = task.state === 'running';
   return html`<div class="task-progress">
-    <${Progress} part=${done + failed + partial} whole=${planned} bad=${failed} live=${running} label=${t('progress.of', { name: task.dataset })} />
+    <${Progress} part=${done + failed} whole=${planned} bad=${failed} live=${running} label=${t('progress.of', { name: task.dataset })} />
     <div class="facts">
-      <span>${planned ? percent(done + failed + partial, planned) : t('progress.planning')}</span>
-      <span>${t('progress.slices', { done: number(done + failed + partial), planned: number(planned) })}</span>
+      <span>${planned ? percent(done + failed, planned) : t('progress.planning')}</span>
+      <span>${t('progress.slices', { done: number(done + failed), planned: number(planned) })}</span>
       ${!compact && html`<span>${t('progress.rows', { rows: number(task.rows) })}</span>`}
       ${running && task.rows_per_second != null && html`<span>${rate(task.rows_per_second)}</span>`}
       ${running && task.seconds_left != null && html`<span>${t('progress.left', { time: duration(task.seconds_left) })}</span>`}
@@ -85,12 +85,13 @@ export function TaskProgress({ task, compact }) {
   </div>`;
 }
 
-/** How much of a limit is used. */
-export function Meter({ used, limit, label }) {
+/** How much of a limit is used; with `left` the bar is what is left of it. */
+export function Meter({ used, limit, label, left }) {
   const part = limit > 0 ? Math.min(1, used / limit) : 0;
+  const shown = left ? 1 - part : part;
   const tone = part >= 0.95 ? 'bad' : part >= 0.8 ? 'warn' : 'good';
-  return html`<div class=${`meter ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${limit} aria-valuenow=${used}>
-    <div style=${{ width: `${part * 100}%` }}></div></div>`;
+  return html`<div class=${`meter ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${limit} aria-valuenow=${left ? Math.max(0, limit - used) : used}>
+    <div style=${{ width: `${shown * 100}%` }}></div></div>`;
 }
 
 /** Nothing to show: says why and what to do. */

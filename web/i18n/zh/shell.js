@@ -2,10 +2,10 @@
 
 export default {
   'nav': '菜单',
-  'nav.group.watch': '看',
-  'nav.group.act': '做',
-  'nav.group.look': '查',
-  'nav.group.run': '管',
+  'nav.group.watch': '监控',
+  'nav.group.act': '操作',
+  'nav.group.look': '查询',
+  'nav.group.run': '管理',
   'nav.overview': '总览',
   'nav.coverage': '覆盖',
   'nav.sync': '同步',
