@@ -1,6 +1,6 @@
 // What the service logged, and who changed what.
 
-import { CheckField, Empty, Loaded, SearchField, SelectField, Table, Tabs, TextField } from '../components.js';
+import { Card, CheckField, Empty, Loaded, SearchField, SelectField, Table, Tabs, TextField } from '../components.js';
 import { instant, moment } from '../format.js';
 import { t, word } from '../i18n.js';
 import { Older, usePages } from '../paging.js';
@@ -54,8 +54,8 @@ function Records({ query }) {
       <${SearchField} label=${t('logs.search')} value=${q} onInput=${(value) => setQuery({ q: value })} />
       <${CheckField} label=${t('logs.tail')} value=${tail} onInput=${setTail} />
     </div>
-    <${Loaded} from=${pages} lines=${10}>${() => html`<div class="records"><${Table} label=${t('logs.records')} columns=${columns} rows=${pages.items} rowClass=${(one) => `level-${one.level}`}
-      empty=${html`<${Empty} title=${t('logs.none')} text=${t('logs.none.text')} />`} /></div><${Older} pages=${pages} />`}<//>`;
+    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records"><${Table} label=${t('logs.records')} columns=${columns} rows=${pages.items} rowClass=${(one) => `level-${one.level}`}
+      empty=${html`<${Empty} title=${t('logs.none')} text=${t('logs.none.text')} />`} /><${Older} pages=${pages} /><//>`}<//>`;
 }
 
 function Changes({ query }) {
@@ -69,6 +69,6 @@ function Changes({ query }) {
   ];
   return html`
     <div class="toolbar"><${SearchField} label=${t('logs.search')} value=${q} onInput=${(value) => setQuery({ q: value })} /></div>
-    <${Loaded} from=${pages} lines=${10}>${() => html`<div class="records"><${Table} label=${t('logs.changes')} columns=${columns} rows=${pages.items} rowClass=${(one) => (one.refused ? 'level-error' : '')}
-      empty=${html`<${Empty} title=${t('changes.none')} text=${t('changes.none.text')} />`} /></div><${Older} pages=${pages} />`}<//>`;
+    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records"><${Table} label=${t('logs.changes')} columns=${columns} rows=${pages.items} rowClass=${(one) => (one.refused ? 'level-error' : '')}
+      empty=${html`<${Empty} title=${t('changes.none')} text=${t('changes.none.text')} />`} /><${Older} pages=${pages} /><//>`}<//>`;
 }

@@ -1,7 +1,7 @@
 // Tasks and the runs they belong to: how far each is, where its time went, what happened; pause, go on, cancel.
 
 import { useGet } from '../api.js';
-import { Button, Empty, Loaded, SelectField, Table, Tabs, TaskProgress } from '../components.js';
+import { Button, Card, Empty, Loaded, SelectField, Table, Tabs, TaskProgress } from '../components.js';
 import { ago, between, duration, instant, moment, number, rate } from '../format.js';
 import { t, word } from '../i18n.js';
 import { Older, usePages } from '../paging.js';
@@ -22,7 +22,7 @@ export default function Page({ params, query }) {
   const tabs = ['tasks', 'runs'].map((name) => ({ name, label: t(`nav.${name}`) }));
   return html`
     <${Tabs} label=${t('tasks.tabs')} tabs=${tabs} value=${runs ? 'runs' : 'tasks'} onInput=${(name) => go(`/${name}`)} />
-    <div role="tabpanel" aria-label=${t(runs ? 'nav.runs' : 'nav.tasks')}>${runs ? html`<${Runs} query=${query} />` : html`<${Tasks} query=${query} />`}</div>`;
+    <div role="tabpanel" aria-label=${t(runs ? 'nav.runs' : 'nav.tasks')} class="stack">${runs ? html`<${Runs} query=${query} />` : html`<${Tasks} query=${query} />`}</div>`;
 }
 
 function Tasks({ query }) {
@@ -57,10 +57,10 @@ function Tasks({ query }) {
       <${SelectField} label=${t('tasks.state')} value=${state} onInput=${(value) => setQuery({ state: value })}
         options=${[{ value: '', label: t('all') }, ...TASK_STATES.map((value) => ({ value, label: word('task', value) }))]} />
     </div>
-    <${Loaded} from=${pages}>${() => html`
+    <${Loaded} from=${pages}>${() => html`<${Card} flush>
       <${Table} label=${t('nav.tasks')} columns=${columns} rows=${pages.items} open=${(task) => go(`/tasks/${task.id}`)}
         empty=${html`<${Empty} title=${t('tasks.none')} text=${t('tasks.none.text')}><${Button} href="/sync">${t('nav.sync')}<//><//>`} />
-      <${Older} pages=${pages} />`}<//>`;
+      <${Older} pages=${pages} /><//>`}<//>`;
 }
 
 /** Rows a second over the whole task, once it is over. */
@@ -94,8 +94,8 @@ function Runs({ query }) {
       <${SelectField} label=${t('runs.show')} value=${show} options=${shown} onInput=${(value) => setQuery({ show: value })} />
       ${job && html`<${Button} icon="close" run=${() => setQuery({ job: null })}>${t('runs.of.job', { job })}<//>`}
     </div>
-    <${Loaded} from=${pages}>${() => html`
+    <${Loaded} from=${pages}>${() => html`<${Card} flush>
       <${Table} label=${t('nav.runs')} columns=${columns} rows=${pages.items} open=${(run) => go(`/runs/${run.id}`)}
         empty=${html`<${Empty} title=${t('runs.none')} text=${t('runs.none.text')} />`} />
-      <${Older} pages=${pages} />`}<//>`;
+      <${Older} pages=${pages} /><//>`}<//>`;
 }

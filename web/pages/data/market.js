@@ -32,7 +32,7 @@ function clock(value) {
 function cell(name, value) {
   if (value === null || value === undefined || value === '') return NONE;
   if (CHANGES.has(name)) return html`<span class=${direction(value)}>${change(value)}</span>`;
-  if (SIGNED.has(name)) return html`<span class=${direction(value)}>${value > 0 ? '+' : ''}${short(value)}</span>`;
+  if (SIGNED.has(name)) return html`<span class=${direction(value)}>${value < 0 ? '−' : '+'}${short(Math.abs(value))}</span>`;
   if (MONEY.has(name)) return short(value);
   if (TIMES.has(name)) return clock(value);
   if (name === 'close') return number(value, 2);

@@ -85,6 +85,14 @@ function Browser({ dataset, query }) {
 
 const meaningOf = (column) => (lang.get() === 'zh' ? column.meaning_zh || column.meaning : column.meaning || column.meaning_zh) || column.name;
 
+/** Money has its two digits, other decimals as many as they need. */
+function shown(value, column, numeric) {
+  if (value === null) return NONE;
+  if (!numeric || !Number.isFinite(Number(value))) return String(value);
+  const short = column.type === 'decimal' && decimal(Number(value), 2) === decimal(Number(value), column.scale ?? 4);
+  return short ? number(Number(value), 2) : decimal(Number(value), column.scale ?? 4);
+}
+
 function Page({ dataset, page, order, set }) {
   const columns = page.columns.map((name, place) => {
     const column = dataset.columns.find((one) => one.name === name) ?? { name };
@@ -93,7 +101,7 @@ function Page({ dataset, page, order, set }) {
     return {
       name, label: name, title: `${meaningOf(column)}${unit ? ` (${unit})` : ''}`, number: numeric,
       value: (row) => row[place],
-      view: (row) => (row[place] === null ? NONE : numeric ? decimal(Number(row[place]), column.scale ?? 4) : String(row[place])),
+      view: (row) => shown(row[place], column, numeric),
     };
   });
   const sorted = order ? { name: order.replace(/^-/, ''), down: order.startsWith('-') } : null;

@@ -25,7 +25,8 @@ const isMoney = (unit) => unit === 'CNY' || unit === 'share';
 function shown(value, unit) {
   if (value === null || value === undefined) return NONE;
   if (typeof value !== 'number') return String(value);
-  return isMoney(unit) ? short(value) : decimal(value, 4);
+  const size = isMoney(unit) ? short(Math.abs(value)) : decimal(Math.abs(value), 4);
+  return value < 0 ? `−${size}` : size;
 }
 
 const SPOKEN = { 'CNY/share': 'yuan.share', percent: 'percent', CNY: 'yuan', share: 'shares' };

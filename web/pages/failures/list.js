@@ -1,7 +1,7 @@
 // Failures: slices that did not work, to be tried again or to be closed by a person.
 
 import { act, api } from '../../api.js';
-import { Badge, Button, Dialog, Empty, Loaded, State, Table, TextField } from '../../components.js';
+import { Badge, Button, Card, Dialog, Empty, Loaded, State, Table, TextField } from '../../components.js';
 import { ago, moment, number } from '../../format.js';
 import { t, word } from '../../i18n.js';
 import { Older, usePages } from '../../paging.js';
@@ -73,9 +73,9 @@ export function Failures({ dataset, all }) {
       <${Button} small icon="check" disabled=${!chosen.length} run=${() => setResolving(chosen)}>${t('failures.resolve.many', { count: chosen.length })}<//>
       ${dataset && html`<${Button} small icon="retry" run=${() => act(api.post('/api/v1/failures/retry', { dataset }), t('failures.retried.dataset', { dataset })).then(done)}>${t('failures.retry.dataset', { dataset })}<//>`}
     </div>`}
-    <${Loaded} from=${pages}>${() => html`
+    <${Loaded} from=${pages}>${() => html`<${Card} flush>
       <${Table} label=${t('failures.failures')} columns=${columns} rows=${pages.items}
         empty=${html`<${Empty} title=${t('failures.none')} text=${t('failures.none.text')} />`} />
-      <${Older} pages=${pages} />`}<//>
+      <${Older} pages=${pages} /><//>`}<//>
     ${resolving && html`<${Resolve} ids=${resolving} onClose=${() => setResolving(null)} done=${done} />`}`;
 }

@@ -1,7 +1,7 @@
 // Quarantine: rows that a rule refused. They are kept here and served nowhere; the next answer that is right replaces them.
 
 import { useGet } from '../../api.js';
-import { Badge, Dialog, Empty, Loaded, Table } from '../../components.js';
+import { Badge, Card, Dialog, Empty, Loaded, Table } from '../../components.js';
 import { ago, moment } from '../../format.js';
 import { t } from '../../i18n.js';
 import { html, useState } from '../../view.js';
@@ -21,8 +21,8 @@ export function Quarantine({ dataset }) {
     { name: 'at', label: t('quarantine.at'), view: (one) => html`<time title=${moment(one.at)}>${ago(one.at)}</time>` },
   ];
   return html`
-    <${Loaded} from=${found}>${({ items }) => html`<${Table} label=${t('failures.quarantine')} columns=${columns} rows=${items} open=${setShown}
-      empty=${html`<${Empty} title=${t('quarantine.none')} text=${t('quarantine.none.text')} />`} />`}<//>
+    <${Loaded} from=${found}>${({ items }) => html`<${Card} flush><${Table} label=${t('failures.quarantine')} columns=${columns} rows=${items} open=${setShown}
+      empty=${html`<${Empty} title=${t('quarantine.none')} text=${t('quarantine.none.text')} />`} /><//>`}<//>
     ${shown && html`<${Dialog} title=${`${shown.dataset} · ${shown.rule}`} onClose=${() => setShown(null)} side>
       <p>${shown.reason}</p>
       <p class="note">${t('quarantine.from', { source: shown.source, time: moment(shown.at) })}</p>
