@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod api_keys;
+pub mod cache;
 pub mod caller;
 mod changes;
 mod envelope;
@@ -18,6 +19,7 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+mod v1;
 pub mod views;
 mod web;
 
@@ -45,7 +47,10 @@ use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
+use cache::Cache;
 use live::Live;
+
+pub use v1::Memory;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -117,6 +122,8 @@ pub struct Parts {
     pub engines: Engines,
     pub feed: Feed,
     pub live: Live,
+    pub cache: Cache,
+    pub memory: Memory,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -181,6 +188,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(secrets::routes())
         .merge(settings::routes())
         .merge(changes::routes())
+        .merge(v1::routes())
         .merge(live::routes())
 }
 
