@@ -11,10 +11,13 @@ use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::Stop;
+use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
-use crate::serve::{Parts, ServeOptions, Service, Setting};
+use crate::serve::cache::{Cache, CacheOptions, Fresh};
+use crate::serve::live::{Live, SocketOptions};
+use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
 /// The languages that the store is served in.
@@ -138,7 +141,21 @@ async fn start_service(
 ) -> Result<String> {
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
+    let options = &context.options().serve;
+    let poll = Duration::from_millis(options.poll_ms);
+    let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+    let sockets = SocketOptions {
+        sockets: options.sockets,
+        queue: options.socket_queue,
+        channels: options.socket_channels,
+        recover: options.socket_recover,
+        heartbeat: Duration::from_secs(options.heartbeat_seconds),
+    };
     let service = Service::start(Parts {
+        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
+        memory: Memory::default(),
+        feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         store,
@@ -154,6 +171,11 @@ async fn start_service(
     let url = format!("http://{address}");
     eprintln!("serving the API on {url}; Ctrl-C ends it");
     Ok(url)
+}
+
+fn cache_options(context: &Context) -> CacheOptions {
+    let cache = &context.options().cache;
+    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
 }
 
 /// Every dialect with its address.

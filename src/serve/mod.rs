@@ -3,12 +3,14 @@
 mod accept;
 mod access;
 mod api_keys;
+pub mod cache;
 pub mod caller;
 mod changes;
 mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
+pub mod live;
 mod probes;
 mod problem;
 mod random;
@@ -17,6 +19,9 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+mod v1;
+pub mod views;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -38,9 +43,14 @@ pub use settings::Setting;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
+use cache::Cache;
+use live::Live;
+
+pub use v1::Memory;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -110,6 +120,10 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    pub feed: Feed,
+    pub live: Live,
+    pub cache: Cache,
+    pub memory: Memory,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -157,6 +171,7 @@ impl Service {
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))
@@ -173,6 +188,8 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(secrets::routes())
         .merge(settings::routes())
         .merge(changes::routes())
+        .merge(v1::routes())
+        .merge(live::routes())
 }
 
 /// Routes that answer everybody: one line a module.
@@ -183,6 +200,11 @@ fn open_routes() -> OpenApiRouter<Service> {
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let options = service.options.clone();
+    let live = service.live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        live.close().await;
+    };
     accept::accept(listener, service.router(), &options, shutdown).await;
     Ok(())
 }
