@@ -15,12 +15,10 @@ pub enum Kind {
     Secret,
     /// What may be set while the program runs: the level of a module's log.
     Setting,
-    /// Where something stands that the program must not forget: up to which day a dataset was whole.
-    Mark,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Job, Kind::Key, Kind::Secret, Kind::Setting, Kind::Mark];
+    pub const ALL: [Kind; 4] = [Kind::Job, Kind::Key, Kind::Secret, Kind::Setting];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -28,7 +26,6 @@ impl Kind {
             Kind::Key => "key",
             Kind::Secret => "secret",
             Kind::Setting => "setting",
-            Kind::Mark => "mark",
         }
     }
 
