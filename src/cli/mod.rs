@@ -11,6 +11,7 @@ mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
+mod doors;
 pub mod export;
 pub mod failures;
 pub mod import;

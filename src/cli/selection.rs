@@ -142,26 +142,6 @@ pub fn securities(codes: &[String], known: &SecurityList) -> Result<Securities> 
     if codes.is_empty() {
         return Ok(Securities::All);
     }
-    let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| canonical(code.trim(), known)).collect();
+    let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| known.meant_by(code)).collect();
     Ok(Securities::Some(codes?))
-}
-
-fn canonical(code: &str, known: &SecurityList) -> Result<Arc<str>> {
-    let is_bare = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
-    if is_bare && !known.is_empty() {
-        let matching = known.matching(code);
-        return match matching.as_slice() {
-            [one] => Ok(one.code.clone()),
-            [] => Err(Error::not_found(format!("no security has the code {code}"))
-                .hint("see `tidegate show stock_basic`; indices need their suffix, such as 000300.SH")),
-            several => {
-                let codes: Vec<&str> = several.iter().map(|security| &*security.code).collect();
-                Err(Error::invalid(format!("{code} can mean {}", codes.join(" or "))).hint("add the suffix"))
-            }
-        };
-    }
-    let canonical = crate::model::code::canonical(code);
-    canonical.map(Arc::from).ok_or_else(|| {
-        Error::invalid(format!("{code:?} is not a security code")).hint("write 000001.SZ, 600519.SH or 920001.BJ")
-    })
 }
