@@ -26,8 +26,9 @@ pub async fn checked(store: &dyn Store, catalog: &Catalog, mut work: Work) -> Re
     work.datasets = names(catalog, &work.datasets)?;
     if !work.codes.is_empty() {
         let known = knowledge::read(store).await?.securities;
-        let codes: BTreeSet<Arc<str>> = work.codes.iter().map(|code| known.meant_by(code)).collect::<Result<_>>()?;
-        work.codes = codes.into_iter().map(|code| code.to_string()).collect();
+        if let Securities::Some(codes) = known.chosen_by(&work.codes)? {
+            work.codes = codes.iter().map(|code| code.to_string()).collect();
+        }
     }
     (work.from, work.to) = (day_text(work.from.as_deref(), "from")?, day_text(work.to.as_deref(), "to")?);
     check_days(&work)?;
@@ -52,18 +53,9 @@ fn check_days(work: &Work) -> Result<()> {
 }
 
 /// A day in its canonical form; `what` names it in errors.
-pub fn day_text(text: Option<&str>, what: &str) -> Result<Option<String>> {
+fn day_text(text: Option<&str>, what: &str) -> Result<Option<String>> {
     let parse = |text| Day::parse(text).map(|day| day.to_string()).map_err(|error| error.while_doing(what));
     text.map(parse).transpose()
-}
-
-/// Codes as people write them, as canonical ones; none: all securities.
-pub fn securities(codes: &[String], known: &SecurityList) -> Result<Securities> {
-    if codes.is_empty() {
-        return Ok(Securities::All);
-    }
-    let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| known.meant_by(code)).collect();
-    Ok(Securities::Some(codes?))
 }
 
 /// The names as the catalogue has them, each once, in the order in which they are named.
@@ -116,7 +108,7 @@ impl Engine {
             (None, None, false) => self.options.default_from.map(|day| day.to_string()),
         };
         let request = Request {
-            securities: securities(&work.codes, known)?,
+            securities: known.chosen_by(&work.codes)?,
             from: day_text(from.as_deref(), "from")?,
             to: day_text(work.to.as_deref(), "to")?,
             force: work.force,

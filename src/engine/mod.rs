@@ -8,6 +8,7 @@
 
 pub mod ask;
 pub mod at_work;
+pub mod audits;
 pub mod breaker;
 pub mod conflicts;
 pub mod days;

@@ -1,9 +1,9 @@
 //! Securities: one identity, dated codes, listed and delisted days. The universe of a day includes the delisted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::area::Span;
+use super::area::{self, Span};
 use super::code::Exchanges;
 use super::day::Day;
 use super::error::{Error, Result};
@@ -92,6 +92,15 @@ impl Securities {
         let matches =
             |security: &&Security| starts(&security.code) || security.former.iter().any(|former| starts(former));
         self.all.iter().filter(matches).collect()
+    }
+
+    /// Codes as people write them, as canonical ones; none mean all.
+    pub fn chosen_by(&self, codes: &[String]) -> Result<area::Securities> {
+        if codes.is_empty() {
+            return Ok(area::Securities::All);
+        }
+        let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| self.meant_by(code)).collect();
+        codes.map(area::Securities::Some)
     }
 
     /// The code that people mean, as the canonical one. Bare digits must name exactly one known security, as far as any

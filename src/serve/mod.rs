@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod api_keys;
+pub mod cache;
 pub mod caller;
 mod changes;
 mod envelope;
@@ -18,7 +19,9 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+mod v1;
 pub mod views;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -45,7 +48,10 @@ use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
+use cache::Cache;
 use live::Live;
+
+pub use v1::Memory;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -119,6 +125,8 @@ pub struct Parts {
     pub control: Control,
     pub feed: Feed,
     pub live: Live,
+    pub cache: Cache,
+    pub memory: Memory,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -166,6 +174,7 @@ impl Service {
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))
@@ -182,6 +191,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(secrets::routes())
         .merge(settings::routes())
         .merge(changes::routes())
+        .merge(v1::routes())
         .merge(live::routes())
 }
 
