@@ -49,6 +49,7 @@ use crate::engine::Engines;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
 use cache::Cache;
 
@@ -122,6 +123,8 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Jobs and runs.
+    pub control: Control,
     pub feed: Feed,
     pub live: Live,
     pub cache: Cache,
