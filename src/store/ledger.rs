@@ -1,6 +1,6 @@
 //! What the ledger means in every store, whatever the engine underneath: pure parts that both share.
 
-use crate::model::{Area, Counts, Dataset, Error, Exchanges, Result, RowsChange, Securities, Span, Totals};
+use crate::model::{Area, Counts, Dataset, Error, Exchanges, Result, RowsChange, Securities, Served, Span, Totals};
 
 /// One step of the ledger's shape.
 pub struct Migration {
@@ -117,9 +117,11 @@ pub fn overlap(one: &Area, other: &Area) -> bool {
     securities && one.span.intersect(other.span).is_some()
 }
 
-/// What the rows of one change add to the totals of their task.
-pub fn rows_totals(counts: Counts) -> Totals {
+/// What the rows of one change by `source` add to the totals of their task.
+pub fn rows_totals(source: &str, counts: Counts) -> Totals {
+    let served = Served { inserted: counts.inserted, updated: counts.updated, ..Served::default() };
     Totals {
+        by_source: (served != Served::default()).then(|| (source.to_string(), served)).into_iter().collect(),
         rows_inserted: counts.inserted,
         rows_updated: counts.updated,
         rows_unchanged: counts.unchanged,

@@ -3,6 +3,7 @@
 //! All SQL of this engine is in this folder. Writing goes through one connection under a lock, reading through a few
 //! others, and both on threads that may block.
 
+mod by_source;
 mod cells;
 mod claims;
 mod commit;
@@ -37,7 +38,8 @@ use self::commit::Tables;
 use self::connection::Readers;
 use self::fault::Step;
 use self::table::Table;
-use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::by_source::Counted;
+use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, Failure, Health, JournalEntry,
@@ -57,6 +59,7 @@ struct Shared {
     writer: Mutex<Connection>,
     readers: Readers,
     tables: RwLock<Tables>,
+    counted: Counted,
 }
 
 impl SqliteStore {
@@ -69,6 +72,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
+            counted: Counted::default(),
         })))
     }
 
@@ -167,6 +171,13 @@ impl Store for SqliteStore {
     async fn coverage(&self, dataset: &str) -> Result<Coverage> {
         let dataset = dataset.to_owned();
         self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
+    }
+
+    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+        let table = self.table(dataset)?;
+        let count =
+            |known| self.read("counting rows by source", move |connection| by_source::count(connection, &table, known));
+        self.0.counted.get(dataset, count).await
     }
 
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>> {
