@@ -23,7 +23,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::TryStreamExt;
 use tidegate::catalog::Catalog;
-use tidegate::cli::export::{Format, Units, writer};
+use tidegate::read::write::{Format, Units, writer};
 use tidegate::mirror::tushare::{Account, Mirror, MirrorOptions};
 use tidegate::model::dataset::Points;
 use tidegate::model::{Area, Clock, Day, Query, Securities, Span};

@@ -11,7 +11,6 @@ pub mod datasets;
 mod days;
 pub mod demo;
 mod doors;
-pub mod export;
 pub mod failures;
 pub mod import;
 pub mod init;

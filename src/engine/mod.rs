@@ -6,6 +6,7 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod audits;
 pub mod breaker;
 pub mod conflicts;
 pub mod days;

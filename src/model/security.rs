@@ -1,10 +1,10 @@
 //! Securities: one identity, dated codes, listed and delisted days. The universe of a day includes the delisted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::area::Span;
-use super::code::Exchanges;
+use super::area::{self, Span};
+use super::code::{self, Exchanges};
 use super::day::Day;
 use super::error::{Error, Result};
 
@@ -94,10 +94,17 @@ impl Securities {
         self.all.iter().filter(matches).collect()
     }
 
-    /// The code that people mean, as the canonical one. Bare digits must name exactly one known security, as far as any
-    /// is known.
-    pub fn meant_by(&self, code: &str) -> Result<Arc<str>> {
-        let code = code.trim();
+    /// Codes as people write them, as canonical ones; none mean all. Bare digits must name exactly one known security.
+    pub fn meant_by(&self, codes: &[String]) -> Result<area::Securities> {
+        if codes.is_empty() {
+            return Ok(area::Securities::All);
+        }
+        let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| self.canonical(code.trim())).collect();
+        codes.map(area::Securities::Some)
+    }
+
+    /// One code as people write it, as the canonical one.
+    pub fn canonical(&self, code: &str) -> Result<Arc<str>> {
         let is_bare = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
         if is_bare && !self.is_empty() {
             let matching = self.matching(code);
@@ -111,8 +118,7 @@ impl Securities {
                 }
             };
         }
-        let canonical = super::code::canonical(code);
-        canonical.map(Arc::from).ok_or_else(|| {
+        code::canonical(code).map(Arc::from).ok_or_else(|| {
             Error::invalid(format!("{code:?} is not a security code")).hint("write 000001.SZ, 600519.SH or 920001.BJ")
         })
     }
