@@ -140,6 +140,7 @@ async fn start_service(
     let service = Service::new(Parts {
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
+        sources: super::doors::configured(context),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

@@ -3,6 +3,7 @@
 pub mod caller;
 mod envelope;
 mod extract;
+mod mission;
 mod probes;
 mod problem;
 
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::engine::doors::Configured;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
@@ -45,6 +47,8 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub options: ServeOptions,
     pub started_at: Instant,
 }
@@ -71,7 +75,7 @@ impl Service {
 
 /// One line a module of routes.
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes())
+    OpenApiRouter::new().merge(probes::routes()).merge(mission::routes())
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
