@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::asking::{self, Asked, Period, SYNC, day, job_id, named_sources, periods, symbols};
 use super::progress::Status;
-use crate::model::{Error, Work};
+use crate::model::{Error, Instant, Span, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
 use crate::serve::envelope::{Envelope, envelope};
@@ -247,18 +247,18 @@ struct SourceStatistics {
 #[utoipa::path(get, path = "/api/multi-period-sync/statistics", tag = "multi-period sync",
     responses((status = 200, body = Envelope<Statistics>)))]
 async fn statistics(State(service): State<Service>) -> Result<Json<Envelope<Statistics>>, Problem> {
-    let mut period_statistics = BTreeMap::new();
+    let (mut period_statistics, mut last_updated) = (BTreeMap::new(), None);
     for period in Period::ALL {
-        let rows = service.store.rows_by_source(period.dataset()).await?;
+        let name = period.dataset();
+        let rows = service.store.rows_by_source(name).await?;
+        let newest = service.store.commits(name, Span::ALL, 1).await?;
+        last_updated = last_updated.max(newest.first().map(|commit| commit.at));
         let by_source = rows.into_iter().map(|rows| {
             let latest_date = rows.last_day.map(|day| day.to_string());
             (rows.source, SourceStatistics { count: rows.rows, latest_date })
         });
-        period_statistics.insert(period.dataset().to_string(), by_source.collect());
+        period_statistics.insert(name.to_string(), by_source.collect());
     }
-    let summary = service.store.summary().await?;
-    let of_bars = |name: &str| Period::ALL.iter().any(|period| period.dataset() == name);
-    let bars = summary.datasets.iter().filter(|dataset| of_bars(&dataset.name));
-    let last_updated = bars.filter_map(|dataset| dataset.last_commit_at).max().map(|at| at.to_string());
+    let last_updated = last_updated.map(|at: Instant| at.to_string());
     Ok(envelope("统计信息获取成功", Statistics { period_statistics, last_updated }))
 }
