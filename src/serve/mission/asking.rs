@@ -9,6 +9,7 @@ use crate::model::{Change, Commit, Day, Error, ErrorKind, Result, Run, RunsWante
 use crate::serve::Service;
 use crate::serve::caller::Caller;
 use crate::serve::problem::Problem;
+use crate::serve::random;
 
 /// Bars of one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -143,8 +144,7 @@ pub async fn start(service: &Service, caller: &Caller, asked: Asked) -> Result<R
 
 /// A slot of its own, which is found as one of `slot`.
 fn beside(slot: &str) -> Result<String> {
-    let number = getrandom::u64().map_err(|error| Error::bug("no random numbers").caused_by(error))?;
-    Ok(format!("{slot}:{number:016x}"))
+    Ok(format!("{slot}:{}", random::hex::<8>()?))
 }
 
 /// Names the run that is under way.
