@@ -396,6 +396,7 @@ pub struct Serve {
     pub drain_seconds: u64,
     pub sockets: usize,
     pub socket_queue: usize,
+    pub socket_channels: usize,
     pub socket_recover: usize,
     pub heartbeat_seconds: u64,
     pub poll_ms: u64,

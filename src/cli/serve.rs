@@ -11,9 +11,11 @@ use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::Stop;
+use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
@@ -138,7 +140,19 @@ async fn start_service(
 ) -> Result<String> {
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
+    let options = &context.options().serve;
+    let poll = Duration::from_millis(options.poll_ms);
+    let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+    let sockets = SocketOptions {
+        sockets: options.sockets,
+        queue: options.socket_queue,
+        channels: options.socket_channels,
+        recover: options.socket_recover,
+        heartbeat: Duration::from_secs(options.heartbeat_seconds),
+    };
     let service = Service::start(Parts {
+        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         sources: super::doors::configured(context),

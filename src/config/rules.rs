@@ -179,6 +179,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("serve.drain_seconds", Integer(0, 3_600)),
     ("serve.sockets", Integer(1, 100_000)),
     ("serve.socket_queue", Integer(1, 100_000)),
+    ("serve.socket_channels", Integer(1, 10_000)),
     ("serve.socket_recover", Integer(1, 1_000_000)),
     ("serve.heartbeat_seconds", Integer(1, 3_600)),
     ("serve.poll_ms", Integer(10, 60_000)),

@@ -9,6 +9,7 @@ mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
+pub mod live;
 mod mission;
 mod probes;
 mod problem;
@@ -18,6 +19,7 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+pub mod views;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -40,9 +42,11 @@ pub use settings::Setting;
 use crate::catalog::Catalog;
 use crate::engine::Engines;
 use crate::engine::doors::Configured;
+use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
+use live::Live;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -114,6 +118,8 @@ pub struct Parts {
     pub engines: Engines,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
+    pub feed: Feed,
+    pub live: Live,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -178,6 +184,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(settings::routes())
         .merge(changes::routes())
         .merge(mission::routes())
+        .merge(live::routes())
 }
 
 /// Routes that answer everybody: one line a module.
@@ -188,6 +195,11 @@ fn open_routes() -> OpenApiRouter<Service> {
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     let options = service.options.clone();
+    let live = service.live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        live.close().await;
+    };
     accept::accept(listener, service.router(), &options, shutdown).await;
     Ok(())
 }

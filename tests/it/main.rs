@@ -14,6 +14,7 @@ mod dialects;
 mod failover;
 mod failover_three;
 mod faults;
+mod feed;
 mod files;
 mod kill;
 mod licences;

@@ -1,0 +1,333 @@
+//! The hub: follows the log once for all sockets and hands each message, made once, to everybody who listens.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant as Moment, interval, sleep, sleep_until, timeout};
+
+use super::channel::{Channel, Teller, overview};
+use super::frames::{self, Close, EXPIRED, Position, Publication, SLOW};
+use super::{Figures, SocketOptions};
+use crate::feed::{EPOCH_OF_NOTHING, Feed};
+use crate::model::{Event, EventType, Result};
+
+/// Events that are told together, at most.
+const EVENTS_AT_ONCE: usize = 256;
+/// How often the overview is told to have changed, at most.
+const OVERVIEW_PAUSE: Duration = Duration::from_secs(1);
+/// Recoveries at the same time: each holds what was missed in memory until it is sent.
+const RECOVERIES_AT_ONCE: usize = 8;
+/// How long to wait for events that a client has seen and this process has not: another process told it of them.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait before the store is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// One frame for a socket.
+pub struct Outgoing {
+    pub text: Utf8Bytes,
+    /// The place of a recovery, given back when the frame is sent.
+    _recovery: Option<OwnedSemaphorePermit>,
+}
+
+impl Outgoing {
+    pub fn new(text: impl Into<Utf8Bytes>) -> Outgoing {
+        Outgoing { text: text.into(), _recovery: None }
+    }
+}
+
+/// A socket as the hub knows it.
+pub struct Member {
+    id: u64,
+    /// The name of its key.
+    caller: String,
+    queue: mpsc::Sender<Outgoing>,
+    cut: watch::Sender<Option<Close>>,
+}
+
+impl Member {
+    /// Never waits: a socket that cannot take one more is cut off.
+    pub fn give(&self, outgoing: Outgoing) -> bool {
+        match self.queue.try_send(outgoing) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.cut(SLOW);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    /// Closes the socket; the first reason counts.
+    fn cut(&self, close: Close) {
+        self.cut.send_if_modified(|cut| cut.is_none() && cut.replace(close).is_none());
+    }
+}
+
+/// Who listens to a channel.
+#[derive(Default)]
+struct Audience {
+    /// Up to where its messages reach.
+    prev: u64,
+    members: HashMap<u64, Arc<Member>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The log has been told up to here.
+    cursor: u64,
+    channels: HashMap<Channel, Audience>,
+    members: HashMap<u64, Arc<Member>>,
+}
+
+/// What all sockets share.
+pub struct Hub {
+    pub feed: Feed,
+    pub options: SocketOptions,
+    pub figures: Figures,
+    teller: Teller,
+    state: Mutex<State>,
+    recoveries: Arc<Semaphore>,
+    numbers: AtomicU64,
+}
+
+/// The place of a socket, given back when it is dropped.
+pub struct Seat {
+    hub: Arc<Hub>,
+    pub member: Arc<Member>,
+    pub queue: mpsc::Receiver<Outgoing>,
+    pub cut: watch::Receiver<Option<Close>>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.hub.state();
+        state.members.remove(&self.member.id);
+        state.channels.retain(|_, audience| {
+            audience.members.remove(&self.member.id);
+            !audience.members.is_empty()
+        });
+    }
+}
+
+impl Hub {
+    pub fn new(feed: Feed, teller: Teller, options: SocketOptions) -> Hub {
+        let state = Mutex::new(State { cursor: feed.head(), ..State::default() });
+        let recoveries = Arc::new(Semaphore::new(RECOVERIES_AT_ONCE));
+        Hub { feed, options, teller, state, recoveries, figures: Figures::default(), numbers: AtomicU64::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sockets that are open.
+    pub fn sockets(&self) -> usize {
+        self.state().members.len()
+    }
+
+    /// Channels that are listened to, summed over the sockets.
+    pub fn subscriptions(&self) -> usize {
+        self.state().channels.values().map(|audience| audience.members.len()).sum()
+    }
+
+    /// A place for one more socket; `None` when there is none.
+    pub fn enter(self: &Arc<Hub>, caller: &str) -> Option<Seat> {
+        let mut state = self.state();
+        if state.members.len() >= self.options.sockets {
+            return None;
+        }
+        let id = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, queue) = mpsc::channel(self.options.queue);
+        let (cut_sender, cut) = watch::channel(None);
+        let member = Arc::new(Member { id, caller: caller.to_string(), queue: sender, cut: cut_sender });
+        state.members.insert(id, member.clone());
+        Some(Seat { hub: self.clone(), member, queue, cut })
+    }
+
+    /// Listens from where the log has been told. The answer comes before every push.
+    pub fn subscribe(&self, channel: &Channel, member: &Arc<Member>, id: u64) {
+        let mut state = self.state();
+        let position = self.position(state.cursor);
+        if member.give(Outgoing::new(frames::subscribed(id, &position))) {
+            state.listen(channel, member);
+        }
+    }
+
+    /// Listens from where the client stands, when everything since then can be told; else from here on, and the client is
+    /// told so.
+    pub async fn recover(&self, channel: &Channel, member: &Arc<Member>, id: u64, from: &Position) -> Result<()> {
+        let recovery = self.recoveries.clone().acquire_owned().await.ok();
+        let wait = self.feed.wait(from.offset.saturating_sub(1));
+        // Without it the position is beyond the log, and is refused as such.
+        drop(timeout(CATCH_UP_WAIT, wait).await);
+        if !self.proves(from) {
+            self.figures.recoveries_refused.fetch_add(1, Ordering::Relaxed);
+            let mut state = self.state();
+            let position = self.position(state.cursor);
+            if member.give(Outgoing::new(frames::recovered(id, &position, None))) {
+                state.listen(channel, member);
+            }
+            return Ok(());
+        }
+        let (mut missed, mut known) = (Vec::new(), from.offset);
+        loop {
+            loop {
+                let events = self.feed.since(known, EVENTS_AT_ONCE).await?;
+                let Some(last) = events.last().map(|event| event.id) else { break };
+                missed.extend(self.teller.tell(channel, &events).await?);
+                known = last;
+            }
+            let answer = frames::recovered(id, &self.position(known), Some((from.offset, &missed)));
+            let mut state = self.state();
+            if state.cursor <= known {
+                self.figures.recoveries.fetch_add(1, Ordering::Relaxed);
+                if member.give(Outgoing { text: answer.into(), _recovery: recovery }) {
+                    state.listen(channel, member);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    pub fn unsubscribe(&self, channel: &Channel, member: &Member) {
+        let mut state = self.state();
+        if let Some(audience) = state.channels.get_mut(channel) {
+            audience.members.remove(&member.id);
+            if audience.members.is_empty() {
+                state.channels.remove(channel);
+            }
+        }
+    }
+
+    fn position(&self, offset: u64) -> Position {
+        Position { epoch: self.feed.epoch().to_string(), offset }
+    }
+
+    /// Whether all that followed a position can be told: it is one of this log, and not too far back.
+    fn proves(&self, from: &Position) -> bool {
+        let head = self.feed.head();
+        // A log without events is the beginning of every log.
+        let ours = from.epoch == self.feed.epoch() || (from.epoch == EPOCH_OF_NOTHING && from.offset == 0);
+        ours && from.offset <= head && head - from.offset <= self.options.recover as u64
+    }
+
+    /// Tells what happens, for as long as the process lives.
+    pub async fn run(self: Arc<Hub>) {
+        let mut follower = self.feed.follow(self.state().cursor);
+        let mut beat = interval(self.options.heartbeat);
+        let mut overview_at: Option<Moment> = None;
+        let mut overview_told = Moment::now();
+        loop {
+            let due = overview_at.unwrap_or_else(|| Moment::now() + OVERVIEW_PAUSE);
+            tokio::select! {
+                events = follower.next(EVENTS_AT_ONCE) => match events {
+                    Ok(events) => {
+                        self.tell(&events).await;
+                        overview_at.get_or_insert(overview_told + OVERVIEW_PAUSE);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "sockets wait for the event log");
+                        sleep(AGAIN).await;
+                    }
+                },
+                () = sleep_until(due), if overview_at.is_some() => {
+                    (overview_at, overview_told) = (None, Moment::now());
+                    self.tell_overview();
+                }
+                _ = beat.tick() => self.mark(),
+            }
+        }
+    }
+
+    /// Tells these events on every channel that somebody listens to.
+    async fn tell(&self, events: &[Arc<Event>]) {
+        let mut told: HashMap<Channel, Vec<Publication>> = HashMap::new();
+        loop {
+            // Somebody may have come to listen to one more channel in the meantime.
+            let Err(missing) = self.state().deliver(events, &told, &self.figures) else { return };
+            for channel in missing {
+                let publications = match channel {
+                    // Told on its own, less often.
+                    Channel::Overview => Ok(Vec::new()),
+                    _ => self.teller.tell(&channel, events).await,
+                };
+                match publications {
+                    Ok(publications) => drop(told.insert(channel, publications)),
+                    Err(error) => {
+                        tracing::warn!(%error, "sockets wait for the store");
+                        sleep(AGAIN).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_overview(&self) {
+        let mut state = self.state();
+        let cursor = state.cursor;
+        if let Some(audience) = state.channels.get_mut(&Channel::Overview).filter(|audience| audience.prev < cursor) {
+            audience.publish(&Channel::Overview, &[overview(cursor)], &self.figures);
+        }
+    }
+
+    /// Tells quiet channels how far the log has come, so that a client's position does not fall behind.
+    fn mark(&self) {
+        let mut state = self.state();
+        let cursor = state.cursor;
+        let quiet = Publication { offset: cursor, data: serde_json::Value::Null };
+        for (channel, audience) in &mut state.channels {
+            if audience.prev < cursor {
+                audience.publish(channel, std::slice::from_ref(&quiet), &self.figures);
+            }
+        }
+    }
+}
+
+impl State {
+    fn listen(&mut self, channel: &Channel, member: &Arc<Member>) {
+        let new = Audience { prev: self.cursor, members: HashMap::new() };
+        let audience = self.channels.entry(channel.clone()).or_insert(new);
+        audience.members.insert(member.id, member.clone());
+    }
+
+    /// Hands out what is told of these events, all channels at once; channels of which nothing was told come back, and
+    /// then nothing was handed out.
+    fn deliver(
+        &mut self,
+        events: &[Arc<Event>],
+        told: &HashMap<Channel, Vec<Publication>>,
+        figures: &Figures,
+    ) -> std::result::Result<(), Vec<Channel>> {
+        let missing: Vec<Channel> =
+            self.channels.keys().filter(|channel| !told.contains_key(channel)).cloned().collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        for (channel, audience) in &mut self.channels {
+            if let Some(publications) = told.get(channel).filter(|publications| !publications.is_empty()) {
+                audience.publish(channel, publications, figures);
+            }
+        }
+        self.channels.retain(|_, audience| !audience.members.is_empty());
+        for event in events.iter().filter(|event| event.kind == EventType::DefinitionChanged) {
+            let gone = event.data["kind"] == "key" && event.data["removed"] == true;
+            let of_key = |member: &&Arc<Member>| gone && event.data["name"] == member.caller.as_str();
+            self.members.values().filter(of_key).for_each(|member| member.cut(EXPIRED));
+        }
+        self.cursor = events.last().map_or(self.cursor, |event| event.id);
+        Ok(())
+    }
+}
+
+impl Audience {
+    fn publish(&mut self, channel: &Channel, publications: &[Publication], figures: &Figures) {
+        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, self.prev).into();
+        self.prev = publications.last().map_or(self.prev, |publication| publication.offset);
+        figures.messages.fetch_add(self.members.len() as u64, Ordering::Relaxed);
+        self.members.retain(|_, member| member.give(Outgoing::new(text.clone())));
+    }
+}
