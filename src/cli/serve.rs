@@ -158,6 +158,7 @@ async fn start_service(
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
+        sources: super::doors::configured(context),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

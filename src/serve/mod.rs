@@ -11,6 +11,7 @@ mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod mission;
 mod probes;
 mod problem;
 mod random;
@@ -43,6 +44,7 @@ pub use settings::Setting;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
@@ -120,6 +122,8 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
     pub cache: Cache,
@@ -189,6 +193,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(settings::routes())
         .merge(changes::routes())
         .merge(v1::routes())
+        .merge(mission::routes())
         .merge(live::routes())
 }
 
