@@ -175,6 +175,7 @@ async fn start_service(
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         control: context.control(store.clone()),
+        sources: super::doors::configured(context),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),
