@@ -156,6 +156,7 @@ async fn start_service(
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
         sources: super::doors::configured(context),
+        control: context.control(store.clone()),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

@@ -6,6 +6,7 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod ask;
 pub mod audits;
 pub mod breaker;
 pub mod conflicts;
@@ -95,6 +96,12 @@ pub struct Options {
     pub lease_seconds: u32,
     /// How long a call may take where several processes share the quota.
     pub call_seconds_max: u32,
+    /// The first day to fetch when nobody names one; `None`: each dataset's own.
+    pub default_from: Option<crate::model::Day>,
+    /// Tables that are left out unless they are named.
+    pub skip: Vec<String>,
+    /// Points of time before the last due one that a full check asks for again.
+    pub check_look_back: u32,
     /// Parameters of strategies that neither a request nor the catalogue names.
     pub strategies: crate::plan::Defaults,
 }
@@ -126,6 +133,9 @@ impl Default for Options {
             tables: table::TableOptions::default(),
             lease_seconds: 30,
             call_seconds_max: 120,
+            default_from: None,
+            skip: Vec::new(),
+            check_look_back: 2,
             strategies: Default::default(),
         }
     }

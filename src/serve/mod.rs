@@ -45,6 +45,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
 use live::Live;
 
@@ -118,6 +119,8 @@ pub struct Parts {
     pub engines: Engines,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
+    /// Jobs and runs.
+    pub control: Control,
     pub feed: Feed,
     pub live: Live,
     pub options: ServeOptions,
