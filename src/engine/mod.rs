@@ -7,6 +7,7 @@
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
 pub mod ask;
+pub mod at_work;
 pub mod audits;
 pub mod breaker;
 pub mod conflicts;
@@ -155,6 +156,8 @@ pub struct Engine {
     pub breakers: Arc<breaker::Breakers>,
     /// Places of calls, where several processes share the store.
     pub places: Arc<places::Places>,
+    /// Tasks that this process has in hand.
+    pub at_work: at_work::AtWork,
     /// The name under which this engine holds tasks.
     pub worker: Arc<str>,
 }
@@ -171,7 +174,7 @@ impl Engine {
         let places = Arc::new(places::Places::new(store.clone(), clock.clone(), options.call_seconds_max));
         let (gates, breakers) = (Arc::default(), Arc::default());
         let worker = lease::worker_name().into();
-        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers }
+        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers, at_work: Default::default() }
     }
 
     /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with

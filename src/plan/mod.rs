@@ -14,6 +14,7 @@ mod strategy;
 mod tests;
 mod timeline;
 mod ways;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use realtime::{SESSIONS, is_trading, next_poll};
 pub use schedule::Schedule;
 pub use statements::{Reports, open_periods, target_period};
 pub use strategy::{Defaults, Group, Kept, check_days, partition_of};
+pub use whole::{Wholeness, wholeness};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{

@@ -2,6 +2,7 @@
 //! may ask, change and look; whoever has the right to run tasks does the work.
 
 pub mod control;
+mod defaults;
 mod facts;
 
 pub use control::{Control, JobChange, JobStatus, NewJob};
