@@ -20,6 +20,8 @@ mod kill;
 mod licences;
 mod migrate;
 mod mirror;
+mod mission;
+mod mission_days;
 mod postgres_server;
 mod program;
 mod serving;
