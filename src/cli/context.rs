@@ -242,6 +242,7 @@ impl Context {
                 slow_ms: failover.demote_slow_ms,
             },
             failover_wait_ms: failover.wait_ms,
+            probe_seconds: failover.probe_seconds,
             better_after_hours: failover.better_after_hours(),
             wrong_share: failover.wrong_share,
             wrong_rows_min: failover.wrong_rows_min,

@@ -11,7 +11,7 @@ mod databases;
 pub mod datasets;
 mod days;
 pub mod demo;
-pub mod export;
+mod doors;
 pub mod failures;
 pub mod import;
 pub mod init;

@@ -15,8 +15,9 @@ use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::cache::{Cache, CacheOptions, Fresh};
 use crate::serve::live::{Live, SocketOptions};
-use crate::serve::{Parts, ServeOptions, Service, Setting};
+use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
 /// In which everything that was drained may be written down.
@@ -168,6 +169,8 @@ async fn start_service(
     };
     let service = Service::start(Parts {
         live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
+        memory: Memory::default(),
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
@@ -184,6 +187,11 @@ async fn start_service(
     let url = format!("http://{address}");
     eprintln!("serving the API on {url}; Ctrl-C ends it");
     Ok(url)
+}
+
+fn cache_options(context: &Context) -> CacheOptions {
+    let cache = &context.options().cache;
+    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
 }
 
 /// Every dialect with its address.

@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod api_keys;
+pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
@@ -21,6 +22,7 @@ mod secrets;
 mod session;
 mod settings;
 mod trail;
+mod v1;
 pub mod views;
 mod web;
 
@@ -37,6 +39,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
 use live::Live;
 pub use settings::Setting;
@@ -48,6 +51,8 @@ use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::store::Store;
+
+pub use v1::Memory;
 
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
@@ -119,6 +124,8 @@ pub struct Parts {
     pub engines: Engines,
     pub feed: Feed,
     pub live: Live,
+    pub cache: Cache,
+    pub memory: Memory,
     pub options: ServeOptions,
     /// The configuration in force, for people.
     pub settings: Vec<Setting>,
@@ -188,6 +195,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
+        v1::routes(),
         live::routes(),
     ]
 }
