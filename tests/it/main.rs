@@ -3,6 +3,7 @@
 mod akshare;
 mod akshare_bad;
 mod aktools;
+mod attacks;
 mod baostock;
 mod baostock_program;
 mod catalogue;
