@@ -108,7 +108,7 @@ function Picker({ datasets, name }) {
 function Calendar({ dataset, query }) {
   const language = lang.use();
   const today = dayOf();
-  const firstYear = Number((dataset.first_day_stored && dataset.first_day_stored < (dataset.first_day ?? '9999') ? dataset.first_day_stored : dataset.first_day ?? today).slice(0, 4));
+  const firstYear = !dataset.time ? Number(today.slice(0, 4)) : Number((dataset.first_day_stored && dataset.first_day_stored < (dataset.first_day ?? '9999') ? dataset.first_day_stored : dataset.first_day ?? today).slice(0, 4));
   const last = Number(today.slice(0, 4));
   const wanted = query.from ? last - Number(query.from.slice(0, 4)) + 1 : 0;
   const [count, setCount] = useState(() => Math.max(YEARS_AT_FIRST, wanted));

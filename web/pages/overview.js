@@ -121,7 +121,7 @@ function Sources({ sources }) {
 }
 
 export default function Overview({ query }) {
-  const found = useGet('/api/v1/overview', { channels: ['overview'], seconds: 60 });
+  const found = useGet('/api/v1/overview', { channels: ['overview'], seconds: 60, calm: 1500 });
   return html`<${Loaded} from=${found} lines=${10}>${(overview) => html`<div class="overview">
     <${Summary} overview=${overview} state=${query.state} />
     <div class="sides">
