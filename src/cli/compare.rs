@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
             None => Default::default(),
         };
         let (from, to) = (day(args.from.as_deref(), "--from")?, day(args.to.as_deref(), "--to")?);
-        let securities = known.meant_by(&args.codes)?;
+        let securities = known.chosen_by(&args.codes)?;
         let day = |text: &Option<String>, none: Day| text.as_deref().map_or(Ok(none), Day::parse);
         let span = Span::new(day(&from, Day::MIN)?, day(&to, Day::MAX)?);
         if span.is_empty() {

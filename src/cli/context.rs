@@ -213,7 +213,6 @@ impl Context {
             retry_minutes: jobs.retry_minutes,
             runs_at_once: jobs.runs_at_once,
             runs_kept: jobs.runs_kept,
-            look_ms: self.options().serve.poll_ms,
         }
     }
 

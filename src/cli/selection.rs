@@ -4,8 +4,8 @@ use clap::Args;
 
 use super::context::Context;
 use crate::engine::Engine;
-use crate::engine::ask::day_text;
 use crate::model::{Error, How, Result, SecurityList, Strategy, Work, task::Request};
+use crate::read::choice::day;
 
 /// Which datasets, which securities, which days.
 #[derive(Clone, Debug, Args)]
@@ -87,7 +87,7 @@ pub fn strategy(name: &str) -> std::result::Result<Strategy, String> {
 impl Selection {
     /// What is asked for, with options checked under their own names.
     pub fn work(&self) -> Result<Work> {
-        let (from, to) = (day_text(self.from.as_deref(), "--from")?, day_text(self.to.as_deref(), "--to")?);
+        let (from, to) = (day(self.from.as_deref(), "--from")?, day(self.to.as_deref(), "--to")?);
         if let (Some(from), Some(to)) = (&from, &to)
             && from > to
         {

@@ -26,8 +26,8 @@ pub async fn checked(store: &dyn Store, catalog: &Catalog, mut work: Work) -> Re
     work.datasets = names(catalog, &work.datasets)?;
     if !work.codes.is_empty() {
         let known = knowledge::securities(store).await?;
-        if let Securities::Some(codes) = known.meant_by(&work.codes)? {
-            work.codes = codes.into_iter().map(|code| code.to_string()).collect();
+        if let Securities::Some(codes) = known.chosen_by(&work.codes)? {
+            work.codes = codes.iter().map(|code| code.to_string()).collect();
         }
     }
     (work.from, work.to) = (day_text(work.from.as_deref(), "from")?, day_text(work.to.as_deref(), "to")?);
@@ -53,7 +53,7 @@ fn check_days(work: &Work) -> Result<()> {
 }
 
 /// A day in its canonical form; `what` names it in errors.
-pub fn day_text(text: Option<&str>, what: &str) -> Result<Option<String>> {
+fn day_text(text: Option<&str>, what: &str) -> Result<Option<String>> {
     let parse = |text| Day::parse(text).map(|day| day.to_string()).map_err(|error| error.while_doing(what));
     text.map(parse).transpose()
 }
@@ -108,7 +108,7 @@ impl Engine {
             (None, None, false) => self.options.default_from.map(|day| day.to_string()),
         };
         let request = Request {
-            securities: known.meant_by(&work.codes)?,
+            securities: known.chosen_by(&work.codes)?,
             from: day_text(from.as_deref(), "from")?,
             to: day_text(work.to.as_deref(), "to")?,
             force: work.force,

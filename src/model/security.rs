@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::area::{self, Span};
-use super::code::{self, Exchanges};
+use super::code::Exchanges;
 use super::day::Day;
 use super::error::{Error, Result};
 
@@ -94,17 +94,19 @@ impl Securities {
         self.all.iter().filter(matches).collect()
     }
 
-    /// Codes as people write them, as canonical ones; none mean all. Bare digits must name exactly one known security.
-    pub fn meant_by(&self, codes: &[String]) -> Result<area::Securities> {
+    /// Codes as people write them, as canonical ones; none mean all.
+    pub fn chosen_by(&self, codes: &[String]) -> Result<area::Securities> {
         if codes.is_empty() {
             return Ok(area::Securities::All);
         }
-        let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| self.canonical(code.trim())).collect();
+        let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| self.meant_by(code)).collect();
         codes.map(area::Securities::Some)
     }
 
-    /// One code as people write it, as the canonical one.
-    pub fn canonical(&self, code: &str) -> Result<Arc<str>> {
+    /// The code that people mean, as the canonical one. Bare digits must name exactly one known security, as far as any
+    /// is known.
+    pub fn meant_by(&self, code: &str) -> Result<Arc<str>> {
+        let code = code.trim();
         let is_bare = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
         if is_bare && !self.is_empty() {
             let matching = self.matching(code);
@@ -118,7 +120,8 @@ impl Securities {
                 }
             };
         }
-        code::canonical(code).map(Arc::from).ok_or_else(|| {
+        let canonical = super::code::canonical(code);
+        canonical.map(Arc::from).ok_or_else(|| {
             Error::invalid(format!("{code:?} is not a security code")).hint("write 000001.SZ, 600519.SH or 920001.BJ")
         })
     }

@@ -33,7 +33,7 @@ impl Choice {
     /// The question to a store. Columns that the table has not are `NotFound`, with the nearest name.
     pub fn query(&self, dataset: &Dataset, known: &SecurityList) -> Result<Query> {
         let mut query = Query { limit: self.limit, offset: self.offset, ..Query::all(&dataset.name) };
-        if let Securities::Some(codes) = known.meant_by(&self.codes)? {
+        if let Securities::Some(codes) = known.chosen_by(&self.codes)? {
             let column = dataset.security.clone().ok_or_else(|| not_kept_by(dataset, "securities"))?;
             query.filters.push(Filter::In { column, values: codes.iter().map(|code| code.to_string()).collect() });
         }

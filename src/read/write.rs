@@ -377,9 +377,94 @@ fn write_shifted_float(cells: &Cells, row: usize, shift: i8, out: &mut Vec<u8>) 
     }
 }
 
-fn write_json_text(out: &mut Vec<u8>, text: &str) {
+pub fn write_json_text(out: &mut Vec<u8>, text: &str) {
+    let is_plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // Writing text into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
+}
+
+/// Rows as JSON arrays, written straight from Arrow: `[["000001.SZ","2024-01-02",9.39],...]`. Instants are in RFC 3339.
+pub struct JsonArrays {
+    columns: Vec<OutputColumn>,
+    out: Vec<u8>,
+    rows: u64,
+    scratch: Vec<u8>,
+}
+
+impl JsonArrays {
+    /// Appends to `out` what the batches hold of `columns` (none: all of the dataset), in their order.
+    pub fn new(dataset: &Dataset, columns: &[String], mut out: Vec<u8>) -> Result<JsonArrays> {
+        out.push(b'[');
+        let columns = select(dataset, columns, Units::Canonical)?;
+        Ok(JsonArrays { columns, out, rows: 0, scratch: Vec::new() })
+    }
+
+    /// The rows of a batch in this order of positions.
+    pub fn write(&mut self, batch: &RecordBatch, positions: impl Iterator<Item = usize>) -> Result<()> {
+        let cells = cells_of(batch, &self.columns)?;
+        for row in positions {
+            if self.rows > 0 {
+                self.out.push(b',');
+            }
+            self.rows += 1;
+            self.out.push(b'[');
+            for (at, (cell, output)) in cells.iter().zip(&self.columns).enumerate() {
+                if at > 0 {
+                    self.out.push(b',');
+                }
+                output.write_json_cell(cell, row, &mut self.scratch, &mut self.out);
+            }
+            self.out.push(b']');
+        }
+        Ok(())
+    }
+
+    /// What was written, the end of the list included.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.out.push(b']');
+        self.out
+    }
+}
+
+impl OutputColumn {
+    fn write_json_cell(&self, cells: &Cells, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        if cells.is_null(row) {
+            return out.extend_from_slice(b"null");
+        }
+        if cells.is_number() {
+            let from = out.len();
+            cells.write(row, 0, out);
+            if out.len() == from {
+                out.extend_from_slice(b"null");
+            }
+            return;
+        }
+        scratch.clear();
+        cells.write(row, 0, scratch);
+        match self.column.kind {
+            ColumnType::Text => write_json_text(out, &String::from_utf8_lossy(scratch)),
+            // A missing part of a key.
+            _ if scratch.is_empty() => out.extend_from_slice(b"null"),
+            kind => {
+                out.push(b'"');
+                match (kind, scratch.get(10)) {
+                    (ColumnType::Datetime, Some(b' ')) => {
+                        scratch[10] = b'T';
+                        out.extend_from_slice(scratch);
+                        out.extend_from_slice(b"+08:00");
+                    }
+                    _ => out.extend_from_slice(scratch),
+                }
+                out.push(b'"');
+            }
+        }
+    }
 }
 
 /// Replaces what stands in `out` from `from` on by `text` as a CSV cell. Text that a reader would take for a missing

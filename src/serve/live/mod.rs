@@ -17,7 +17,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
-use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::watch;
@@ -32,7 +31,7 @@ use super::Service;
 use super::caller::Caller;
 use super::problem::Problem;
 use crate::feed::Feed;
-use crate::model::{Clock, Error};
+use crate::model::Clock;
 use crate::store::Store;
 
 /// The largest frame that is read.
@@ -133,16 +132,11 @@ pub fn routes() -> OpenApiRouter<Service> {
 async fn open(
     State(service): State<Service>,
     caller: Caller,
-    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
         Problem::of_status(rejection.status(), "invalid", rejection.body_text()).hint("open it as a web socket")
     })?;
-    if !is_ours(&headers) {
-        let error = Error::denied("a page of another site may not open a socket");
-        return Err(error.hint("name the site under serve.cors_origins").into());
-    }
     let upgrade = upgrade
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
@@ -159,12 +153,4 @@ async fn open(
     };
     let socket = Socket::new(live.hub.clone(), service.catalog.clone(), seat, live.closing.subscribe());
     Ok(upgrade.on_upgrade(|upgraded| socket.converse(upgraded)))
-}
-
-/// Programs name no origin; a page must be one of ours.
-fn is_ours(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return !headers.contains_key(header::ORIGIN) };
-    let host = origin.split_once("://").map(|(_, host)| host);
-    host.is_some() && host == text(header::HOST)
 }

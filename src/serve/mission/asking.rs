@@ -93,7 +93,7 @@ pub async fn symbols(service: &Service, named: &[String]) -> Result<Vec<String>>
     let known = knowledge::securities(&*service.store).await?;
     let mut codes: Vec<String> = Vec::new();
     for symbol in named {
-        let code = known.canonical(symbol.trim()).map_err(|error| {
+        let code = known.meant_by(symbol).map_err(|error| {
             let refused = Error::invalid(error.message());
             error.hint_text().map(str::to_string).into_iter().fold(refused, Error::hint)
         })?;
