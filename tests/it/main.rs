@@ -29,6 +29,7 @@ mod serving;
 mod several;
 mod sim;
 mod store_as_of;
+mod store_by_source;
 mod store_conflicts;
 mod store_lacks;
 mod store_model;
