@@ -42,4 +42,5 @@ mod times;
 mod times_real;
 mod tushare;
 mod workers;
+mod v1;
 mod world;
