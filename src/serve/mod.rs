@@ -48,6 +48,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
 use cache::Cache;
 use live::Live;
@@ -124,6 +125,8 @@ pub struct Parts {
     pub engines: Engines,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
+    /// Jobs and runs.
+    pub control: Control,
     pub feed: Feed,
     pub live: Live,
     pub cache: Cache,
