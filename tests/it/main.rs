@@ -46,4 +46,5 @@ mod times;
 mod times_real;
 mod tushare;
 mod workers;
+mod v1;
 mod world;
