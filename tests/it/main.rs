@@ -41,5 +41,6 @@ mod tidy;
 mod times;
 mod times_real;
 mod tushare;
+mod web;
 mod workers;
 mod world;
