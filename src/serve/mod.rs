@@ -13,6 +13,7 @@ mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod mission;
 mod openapi;
 mod probes;
 mod problem;
@@ -46,9 +47,11 @@ use trail::Trail;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
 use cache::Cache;
 
@@ -122,6 +125,10 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Jobs and runs.
+    pub control: Control,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
     pub cache: Cache,
@@ -197,6 +204,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         changes::routes(),
         live::routes(),
         v1::routes(),
+        mission::routes(),
     ]
 }
 
