@@ -43,4 +43,5 @@ mod times_real;
 mod tushare;
 mod web;
 mod workers;
+mod v1;
 mod world;
