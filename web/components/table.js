@@ -80,7 +80,7 @@ export function Table({
     return members.length > 0 && html`<tbody key=${group.name}>
       <tr class="group"><th colspan=${columns.length} scope="rowgroup">${group.label} <span class="count">${members.length}</span></th></tr>${members.map(line)}</tbody>`;
   });
-  return html`<div class=${`table${sticky ? ' sticky' : ''}${tall ? ' tall' : ''}`} tabindex="0" role="region" aria-label=${label}>
+  return html`<div class=${`table${sticky ? ' sticky' : ''}${tall ? ' tall' : ''}`} tabindex="0" role="group" aria-label=${label}>
     <table>
       <thead><tr>${columns.map(head)}</tr></thead>
       ${groupBy ? grouped() : html`<tbody>${part.map(line)}</tbody>`}
