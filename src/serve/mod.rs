@@ -40,6 +40,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
 use live::Live;
 pub use settings::Setting;
@@ -53,7 +54,6 @@ use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
-use cache::Cache;
 
 pub use v1::Memory;
 
@@ -202,8 +202,8 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
-        live::routes(),
         v1::routes(),
+        live::routes(),
         mission::routes(),
     ]
 }
