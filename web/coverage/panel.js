@@ -1,7 +1,7 @@
 // What is chosen: one day with its history, or a range; what it takes to fetch it, and the run that does.
 
 import { Problem, act, api, useGet } from '../api.js';
-import { Button, Card, CheckField, Empty, Failed, Loaded, Loading, RangeField, RunCard, State, Table } from '../components.js';
+import { Badge, Button, Card, CheckField, Empty, Failed, Loaded, Loading, RangeField, RunCard, State, Table } from '../components.js';
 import { NONE, dayName, daysBetween, instant, isDay, minutes, moment, number } from '../format.js';
 import { t } from '../i18n.js';
 import { may } from '../roles.js';
@@ -79,7 +79,7 @@ function Plan({ plan }) {
   return html`<div class="plan">
     <p class="sum"><b>${t('plan.calls', { count: number(plan.calls) })}</b> · ${t('plan.rows', { count: number(plan.rows) })} · ${t('plan.minutes', { time: minutes(plan.minutes) })}</p>
     ${items.map((item, at) => html`<div key=${at} class="item">
-      <div class="row"><b>${item.source ?? NONE}</b><span class="soft">${t('plan.slices', { slices: number(item.slices), calls: number(item.calls), time: minutes(item.minutes) })}</span></div>
+      <div class="row"><b>${items.length > 1 ? `${item.dataset} · ` : ''}${item.source ?? NONE}</b>${item.estimated && html`<${Badge} title=${t('plan.estimated.title')}>${t('plan.estimated')}<//>`}<span class="soft">${t('plan.slices', { slices: number(item.slices), calls: number(item.calls), time: minutes(item.minutes) })}</span></div>
       ${item.days?.length > 0 && html`<${Days} days=${item.days} />`}
       ${item.note && html`<p class="soft">${item.note}</p>`}
     </div>`)}

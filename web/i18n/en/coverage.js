@@ -62,5 +62,7 @@ export default {
   'plan.calls': '{count} calls',
   'plan.rows': 'about {count} rows',
   'plan.minutes': 'about {time}',
+  'plan.estimated': 'estimated',
+  'plan.estimated.title': 'The calendar or the list of securities is not stored yet',
   'plan.slices': '{slices} slices, {calls} calls, {time}',
 };

@@ -62,5 +62,7 @@ export default {
   'plan.calls': '{count} 次调用',
   'plan.rows': '约 {count} 行',
   'plan.minutes': '约 {time}',
+  'plan.estimated': '估计',
+  'plan.estimated.title': '交易日历或股票列表尚未入库',
   'plan.slices': '{slices} 片，{calls} 次调用，{time}',
 };
