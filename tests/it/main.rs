@@ -8,6 +8,7 @@ mod baostock_program;
 mod catalogue;
 mod compare;
 mod config;
+mod dashboard;
 mod databases;
 mod databases_postgres;
 mod dialects;

@@ -78,7 +78,7 @@ function List({ jobs, reload, edit }) {
     { name: 'origin', label: t('jobs.origin'), hide: 'phone', view: (job) => html`<${Badge}>${word('origin', job.origin)}<//>` },
     { name: 'actions', label: '', view: (job) => html`<${Actions} job=${job} reload=${reload} edit=${edit} />` },
   ];
-  return html`<${Card} id="jobs" title=${t('nav.jobs')} actions=${html`<a href="/runs">${t('runs.all')}</a>`} flush>
+  return html`<${Card} id="jobs" class="card flush as-cards" title=${t('nav.jobs')} actions=${html`<a href="/runs">${t('runs.all')}</a>`} flush>
     <${Table} label=${t('nav.jobs')} columns=${columns} rows=${jobs} open=${(job) => go(`/runs?job=${encodeURIComponent(job.id)}`)}
       order=${{ name: 'next_run' }} empty=${html`<${Empty} title=${t('jobs.none')} text=${t('jobs.none.text')} />`} />
   <//>`;

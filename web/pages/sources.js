@@ -69,12 +69,18 @@ function Quotas({ source }) {
   </li>`)}</ul>`;
 }
 
+/** What came of a probe. */
+function tell({ name, available, latency_ms: latency, asked, error, hint }) {
+  if (available) toast.good(t('source.probed', { source: name, time: number(latency) }), asked);
+  else toast.bad(t('source.probed.not', { source: name, error: error ?? '' }), hint);
+}
+
 function Source({ source, reload }) {
   const { health = {} } = source;
   const probe = async () => {
-    const answer = await act(api.post('/api/sync/multi-source/test', { source: source.name, source_name: source.name }));
+    const answer = await act(api.post('/api/sync/multi-source/test', { source: source.name }));
     if (answer === undefined) return;
-    toast.info(answer.message ?? t('source.probed', { source: source.name }));
+    tell(answer.data.test_results.find((one) => one.name === source.name) ?? answer.data.test_results[0]);
     reload();
   };
   const rate = health.calls ? percent(health.calls - health.failed, health.calls) : NONE;
