@@ -174,6 +174,8 @@ async fn start_service(
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
+        control: context.control(store.clone()),
+        sources: super::doors::configured(context),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

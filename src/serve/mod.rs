@@ -13,6 +13,7 @@ mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod mission;
 mod openapi;
 mod probes;
 mod problem;
@@ -39,6 +40,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
 use live::Live;
 pub use settings::Setting;
@@ -46,11 +48,12 @@ use trail::Trail;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
-use cache::Cache;
 
 pub use v1::Memory;
 
@@ -122,6 +125,10 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Jobs and runs.
+    pub control: Control,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
     pub cache: Cache,
@@ -195,8 +202,9 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
-        live::routes(),
         v1::routes(),
+        live::routes(),
+        mission::routes(),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod akshare;
 mod akshare_bad;
 mod aktools;
+mod attacks;
 mod baostock;
 mod baostock_program;
 mod catalogue;
@@ -21,6 +22,8 @@ mod kill;
 mod licences;
 mod migrate;
 mod mirror;
+mod mission;
+mod mission_days;
 mod postgres_server;
 mod program;
 mod serving;

@@ -4,6 +4,7 @@ import { Problem, act, api, useGet } from '../api.js';
 import { Button, Card, CheckField, Empty, Failed, Loaded, Loading, RangeField, RunCard, State, Table } from '../components.js';
 import { NONE, dayName, daysBetween, instant, isDay, minutes, moment, number } from '../format.js';
 import { t } from '../i18n.js';
+import { may } from '../roles.js';
 import { html, useEffect, useState } from '../view.js';
 import { TONES, rangesOf } from './cell.js';
 
@@ -102,7 +103,7 @@ function Take({ dataset, from, to }) {
     ${found.problem && !found.waits && html`<${Failed} problem=${found.problem} retry=${found.again} />`}
     ${found.plan ? html`<div class=${found.waits ? 'waits' : ''}>${nothing ? html`<p class="calm"><span aria-hidden="true">✓</span>${t('coverage.nothing')}</p>${(found.plan.items ?? []).filter((item) => item.note).map((item, at) => html`<p class="soft" key=${at}>${item.note}</p>`)}` : html`<${Plan} plan=${found.plan} />`}</div>`
     : !found.problem && html`<${Loading} lines=${3} />`}
-    <div class="row"><${Button} kind="main" icon="play" disabled=${found.waits || !calls} run=${start}>${t('coverage.start')}<//></div>`;
+    ${may('operate') && html`<div class="row"><${Button} kind="main" icon="play" disabled=${found.waits || !calls} run=${start}>${t('coverage.start')}<//></div>`}`;
 }
 
 export function Panel({ dataset, from, to, settled, onRange }) {

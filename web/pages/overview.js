@@ -2,16 +2,19 @@
 
 import { useGet } from '../api.js';
 import {
-  Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress, taskState,
+  Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress,
 } from '../components.js';
 import { NONE, ago, bytes, dayName, dayShort, instant, moment, number, short } from '../format.js';
 import { lang, t, titleOf, word } from '../i18n.js';
 import { setQuery } from '../router.js';
-import { useRunning } from '../running.js';
+import { active, useRunning } from '../running.js';
+import { TaskState } from '../states.js';
 import { html, useMemo } from '../view.js';
 
-const TONES = { missing: 'bad', late: 'late', fresh: 'good', off: 'off' };
+/** In the order of the groups: what is to be done first, then what is kept, then what nobody asked for. */
+const TONES = { late: 'late', fresh: 'good', missing: 'off', off: 'off' };
 const STATES = Object.keys(TONES);
+const LAST_SHOWN = 4;
 const SHAPES = ['dense', 'sparse', 'period', 'whole'];
 
 function Summary({ overview, state }) {
@@ -20,7 +23,7 @@ function Summary({ overview, state }) {
     tone=${counts[name] ? tone : ''} pressed=${state === name ? 'true' : 'false'} run=${() => setQuery({ state: state === name ? null : name })} />`;
   return html`<${Figures}>
     <${Figure} label=${t('overview.day')} value=${dayShort(overview.trading_day)} note=${`${dayName(overview.trading_day).slice(11)} · ${t(overview.is_trading ? 'overview.open' : 'overview.closed')}`} title=${overview.trading_day} />
-    ${figure('fresh', 'good')}${figure('late', 'late')}${figure('missing', 'bad')}
+    ${figure('fresh', 'good')}${figure('late', 'late')}${figure('missing', '')}
     <${Figure} label=${t('overview.attention')} value=${number(counts.attention)} note=${t('overview.attention.note')} tone=${counts.attention ? 'bad' : ''} />
     <${Figure} label=${t('overview.store')} value=${bytes(overview.store?.bytes)} note=${t('overview.events', { count: short(overview.store?.last_event ?? 0) })} title=${overview.store?.location} />
   <//>`;
@@ -36,8 +39,8 @@ function Flags({ row }) {
   const flag = (name, tone, address) => row[name] > 0 && html`<a href=${address} title=${t(`flag.${name}.title`)}><${Badge} tone=${tone}>${t(`flag.${name}`, { count: short(row[name]) })}<//></a>`;
   return html`<span class="flags">
     ${flag('failures', 'bad', `/failures?dataset=${row.name}`)}
-    ${flag('quarantined', 'warn', `/failures?tab=quarantine&dataset=${row.name}`)}
-    ${flag('conflicts', 'warn', `/failures?tab=conflicts&dataset=${row.name}`)}
+    ${flag('quarantined', 'warn', `/failures?view=quarantine&dataset=${row.name}`)}
+    ${flag('conflicts', 'warn', `/failures?view=conflicts&dataset=${row.name}`)}
     ${flag('provisional', '', `/coverage/${row.name}`)}
   </span>`;
 }
@@ -98,13 +101,16 @@ function Attention({ items }) {
 function Running({ tasks, runs }) {
   const running = useRunning(tasks);
   const waiting = runs.filter((run) => run.state === 'pending');
-  return html`<${Card} id="running" title=${t('overview.running')} note=${running.length || ''} actions=${html`<a href="/tasks">${t('overview.tasks')}</a>`}>
+  const last = tasks.filter((task) => task.finished_at).slice(0, LAST_SHOWN);
+  return html`<${Card} id="running" title=${t('overview.running')} note=${running.filter(active).length || ''} actions=${html`<a href="/tasks">${t('overview.tasks')}</a>`}>
     ${!running.length && !waiting.length && html`<p class="soft">${t('overview.idle')} <a href="/sync">${t('overview.idle.start')}</a></p>`}
     <ul class="run-tasks">${running.map((task) => html`<li key=${task.id}>
-      <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a>${taskState(task)}<span class="faint right">${task.started_at ? instant(task.started_at) : ''}</span></div>
+      <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a><${TaskState} task=${task} /><span class="faint right">${task.started_at ? instant(task.started_at) : ''}</span></div>
       <${TaskProgress} task=${task} />
     </li>`)}</ul>
-    ${waiting.length > 0 && html`<p class="soft waiting">${t('overview.waiting', { count: waiting.length })} ${waiting.slice(0, 3).map((run) => run.job ?? `#${run.id}`).join(', ')}</p>`}
+    ${waiting.length > 0 && html`<p class="soft waiting">${t('overview.waiting', { count: waiting.length })} ${waiting.slice(0, 3).map((run, at) => html`${at ? ', ' : ''}<a href=${`/runs/${run.id}`}>${run.job ?? `#${run.id}`}</a>`)}</p>`}
+    ${last.length > 0 && html`<h3 class="ended">${t('overview.ended')}</h3><ul class="ended">${last.map((task) => html`<li key=${task.id} class="row">
+      <a href=${`/tasks/${task.id}`}>${task.dataset}</a><${TaskState} task=${task} /><span class="faint right" title=${moment(task.finished_at)}>${ago(task.finished_at)}</span></li>`)}</ul>`}
   <//>`;
 }
 
@@ -112,9 +118,9 @@ function Sources({ sources }) {
   return html`<${Card} id="quota" title=${t('overview.quota')} actions=${html`<a href="/sources">${t('nav.sources')}</a>`}>
     ${!sources.length && html`<p class="soft">${t('overview.sources.none')} <a href="/sources">${t('nav.sources')}</a></p>`}
     <ul class="quota">${sources.map((source) => html`<li key=${source.name}>
-      <div class="row"><b>${source.name}</b><${State} tone=${source.open ? 'good' : 'bad'}>${t(source.open ? 'source.open' : 'source.shut')}<//>
+      <div class="row"><b>${source.name}</b><${State} tone=${source.open ? 'good' : 'bad'}>${t(source.open ? 'overview.source.open' : 'overview.source.shut')}<//>
         <span class="right soft">${source.per_day != null ? t('overview.left', { left: number(source.left_today), limit: number(source.per_day) }) : t('overview.unlimited', { used: number(source.used_today) })}</span></div>
-      ${source.per_day != null && html`<${Meter} left used=${source.used_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
+      ${source.per_day != null && html`<${Meter} left used=${source.per_day - source.left_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
       ${source.per_minute != null && html`<small class="faint">${t('overview.minute', { count: number(source.per_minute) })}</small>`}
     </li>`)}</ul>
   <//>`;

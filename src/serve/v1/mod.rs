@@ -12,6 +12,7 @@ mod period;
 mod rows;
 mod runs;
 mod securities;
+mod standings;
 mod tasks;
 
 use utoipa_axum::router::OpenApiRouter;

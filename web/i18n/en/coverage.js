@@ -47,7 +47,7 @@ export default {
   'commit.at': 'When',
   'commit.source': 'Source',
   'commit.inserted': 'New',
-  'commit.updated': 'Changed',
+  'commit.updated': 'Upd.',
   'commit.unchanged': 'Same',
   'commit.withdrawn': 'Gone',
   'coverage.take': 'What it takes',
