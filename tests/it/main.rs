@@ -45,5 +45,7 @@ mod tidy;
 mod times;
 mod times_real;
 mod tushare;
+mod web;
 mod workers;
+mod v1;
 mod world;

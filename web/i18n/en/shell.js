@@ -67,6 +67,7 @@ export default {
   'table.more': 'Show more ({shown} of {all})',
   'range.from': 'From',
   'range.to': 'To',
+  'range.day': '1 day',
   'range.days': '{count} days',
   'progress.of': 'Progress of {name}',
   'progress.planning': 'planning',

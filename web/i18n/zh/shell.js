@@ -67,6 +67,7 @@ export default {
   'table.more': '显示更多（{shown} / {all}）',
   'range.from': '起',
   'range.to': '止',
+  'range.day': '1 天',
   'range.days': '{count} 天',
   'progress.of': '{name} 的进度',
   'progress.planning': '规划中',
