@@ -19,7 +19,7 @@ struct Stage {
 impl Stage {
     fn set() -> Stage {
         let today = Clock::system().now().day();
-        let day = |back: i16| today.plus(-back);
+        let day = |back: i32| today.plus(-back);
         let calendar = World::new(Wanted { securities: 1, first: leak(day(330)), last: leak(today), ..Wanted::default() });
         let open = calendar.market.calendar().open_days(tidegate::model::Span::new(day(30), day(10)));
         let (failing, odd) = (open[2].compact(), open[4].compact());
