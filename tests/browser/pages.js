@@ -48,7 +48,7 @@ export async function settled(page, shows) {
     throw new Error(`${page.url()} never shows ${shows}: ${error.message.split('\n')[0]}\n${seen.slice(0, 1500)}`);
   });
   await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
-  const failed = await page.locator('main .failed').allInnerTexts();
+  const failed = await page.locator('main .failed[role=alert]').allInnerTexts();
   assert(!failed.length, `${page.url()} shows a problem: ${failed.join(' / ')}`);
 }
 

@@ -39,7 +39,9 @@ try {
     for (const lang of ['zh', 'en']) {
       for (const theme of ['light', 'dark']) {
         const title = `every page, ${name}, ${lang}, ${theme}`;
-        await report.check(title, () => walk(browser, stage, { lang, theme, size, name }, shots));
+        // In its short form axe-core looks at the narrow pages once in each theme and once in each language.
+        const audited = name === 'desk' || Boolean(process.env.TIDEGATE_LONG) || (lang === 'zh') === (theme === 'light');
+        await report.check(title, () => walk(browser, stage, { lang, theme, size, name, audited }, shots));
       }
     }
   }
