@@ -89,7 +89,8 @@ function Plan({ plan }) {
 function Take({ dataset, from, to }) {
   const [force, setForce] = useState(false);
   const [run, setRun] = useState(null);
-  const work = { datasets: [dataset.name], from, to, force };
+  // A table without points of time is one state, and is asked for as a whole.
+  const work = dataset.time ? { datasets: [dataset.name], from, to, force } : { datasets: [dataset.name], force };
   const found = usePlan(run ? null : work);
   const start = async () => {
     const started = await act(api.post('/api/v1/runs', work), t('coverage.started'));
@@ -115,12 +116,12 @@ export function Panel({ dataset, from, to, settled, onRange }) {
   const range = ({ from: first, to: last }) => {
     if (isDay(first) && isDay(last)) onRange(first, last);
   };
-  const title = single ? dayName(from) : `${from} – ${to}`;
+  const title = !dataset.time ? t('coverage.whole') : single ? dayName(from) : `${from} – ${to}`;
   return html`<aside class="panel open">
     <${Card} id="chosen" title=${title} note=${single ? '' : t('coverage.days', { count: daysBetween(from, to) })}
       actions=${html`<${Button} small kind="quiet" icon="close" title=${t('coverage.clear')} run=${() => onRange(null)} />`}>
       <div class="stack">
-        <${RangeField} from=${from} to=${to} onInput=${range} />
+        ${dataset.time && html`<${RangeField} from=${from} to=${to} onInput=${range} />`}
         ${settled && single && html`<${Day} key=${from} dataset=${dataset.name} day=${from} />`}
       </div>
     <//>
