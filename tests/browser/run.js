@@ -11,6 +11,7 @@ import { mkdirSync } from 'node:fs';
 
 import { access } from './access.js';
 import { DESK, PHONE, open } from './browser.js';
+import { cron } from './cron.js';
 import { candles, downloads } from './data.js';
 import { keyboard } from './keyboard.js';
 import { failures, jobs, sources } from './acts.js';
@@ -29,6 +30,7 @@ const browser = await open();
 try {
   await report.check('a range is synced to its end', () => syncRange(browser, stage, shots));
   await report.check('a failure is tried again and resolved', () => failures(browser, stage));
+  await report.check('cron lines are told in words', () => cron(browser, stage));
   await report.check('a job is made, triggered, paused and removed', () => jobs(browser, stage, shots));
   await report.check('a source is probed, a token set and not shown', () => sources(browser, stage));
   await report.check('candles are drawn, red for a rising day', () => candles(browser, stage, shots));

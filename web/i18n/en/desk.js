@@ -470,6 +470,7 @@ export default {
   'cron.minute.of.hour': 'at minute {minutes} of every hour',
   'cron.within': '{what} in the hours {hours}',
   'cron.days': 'day {days} of the month',
+  'cron.days.of.months': 'day {days} of {months}',
   'cron.in.months': '{days} in {months}',
   'cron.days.trading': 'Times on other days pass: the market must trade that day.',
   'cron.days.next_trading': 'A time on another day moves to the next trading day.',

@@ -470,6 +470,7 @@ export default {
   'cron.minute.of.hour': '每小时第 {minutes} 分',
   'cron.within': '{hours} 各小时内{what}',
   'cron.days': '每月 {days} 日',
+  'cron.days.of.months': '{months} {days} 日',
   'cron.in.months': '{months}的{days}',
   'cron.days.trading': '非交易日的时间略过。',
   'cron.days.next_trading': '非交易日的时间顺延至下一交易日。',
