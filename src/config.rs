@@ -18,6 +18,24 @@ use layers::{Entry, Problem, Reader};
 /// Every option with its default: the text is the manual and is compiled in.
 pub const DEFAULT_TEXT: &str = include_str!("../config.default.toml");
 
+/// The sentences above an option in the default file.
+pub fn meaning(path: &str) -> String {
+    let (mut section, mut above) = ("", Vec::new());
+    for line in DEFAULT_TEXT.lines().map(str::trim) {
+        if let Some(sentence) = line.strip_prefix("# ") {
+            above.push(sentence);
+            continue;
+        }
+        section = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')).unwrap_or(section);
+        let key = line.split_once('=').map(|(key, _)| key.trim()).unwrap_or_default();
+        if path.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')) == Some(key) {
+            return above.join(" ");
+        }
+        above.clear();
+    }
+    String::new()
+}
+
 /// Text that is never shown: neither by `Debug` nor by `Display`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -646,6 +664,10 @@ mod tests {
             }
             let is_sentence = above.starts_with("# ") && above.ends_with('.') && above.len() > 20;
             assert!(is_sentence, "config.default.toml:{number}: write a sentence above `{line}`");
+        }
+        let config = Config::load(&LoadOptions { folder: "/nowhere".into(), ..LoadOptions::default() }).unwrap();
+        for option in config.explain() {
+            assert!(meaning(&option.path).ends_with('.'), "{}: {:?}", option.path, meaning(&option.path));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use crate::config;
+use crate::engine::Tokens;
 use crate::mirror::baostock::{BaostockMirrorOptions, Mirror};
 use crate::model::Result;
 use crate::source::baostock::{BaostockOptions, BaostockSource, WholeDay};
@@ -12,13 +13,16 @@ use crate::store::Store;
 
 const MB: usize = 1024 * 1024;
 
-pub fn source(context: &Context) -> Result<BaostockSource> {
+pub fn source(context: &Context, tokens: &Tokens) -> Result<BaostockSource> {
+    let secret = |name: &str, configured: &config::Secret| {
+        tokens.get(name).map_or_else(|| configured.expose().to_string(), String::clone)
+    };
     let options = &context.options().sources.baostock;
     let options = BaostockOptions {
         address: options.address.clone(),
         user: options.user.clone(),
-        password: options.password.expose().to_string(),
-        api_key: options.api_key.expose().to_string(),
+        password: secret("baostock_password", &options.password),
+        api_key: secret("baostock", &options.api_key),
         rank: options.rank,
         sessions: options.sessions,
         connect_timeout: Duration::from_secs(options.connect_timeout_seconds),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, Tokens};
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
@@ -127,18 +127,23 @@ impl Context {
 
     /// The sources that are switched on, as the configuration describes them.
     pub fn sources(&self) -> Result<Vec<Arc<dyn Source>>> {
+        self.sources_with(&Tokens::new())
+    }
+
+    /// The same with tokens that count more than configured ones.
+    pub fn sources_with(&self, tokens: &Tokens) -> Result<Vec<Arc<dyn Source>>> {
         let mut sources: Vec<Arc<dyn Source>> = Vec::new();
         let configured = &self.options().sources;
         for (name, options) in [("tushare", &configured.tushare), ("tidegate", &configured.tidegate)] {
             if options.enabled {
-                sources.push(Arc::new(self.tushare_source(name, options)?));
+                sources.push(Arc::new(self.tushare_source(name, options, tokens)?));
             }
         }
         if configured.akshare.enabled {
-            sources.push(Arc::new(self.akshare_source(&configured.akshare)?));
+            sources.push(Arc::new(self.akshare_source(&configured.akshare, tokens)?));
         }
         if configured.baostock.enabled {
-            sources.push(Arc::new(super::baostock::source(self)?));
+            sources.push(Arc::new(super::baostock::source(self, tokens)?));
         }
         check_ranks(&sources)?;
         // A database serves tables that no other source has, so that its rank competes with none.
@@ -147,12 +152,16 @@ impl Context {
     }
 
     /// A source that speaks Tushare's dialect.
-    fn tushare_source(&self, name: &'static str, options: &config::Tushare) -> Result<TushareSource> {
+    fn tushare_source(&self, name: &'static str, options: &config::Tushare, tokens: &Tokens) -> Result<TushareSource> {
+        let token = match tokens.get(name) {
+            Some(token) => token.clone(),
+            None => options.token()?.expose().to_string(),
+        };
         TushareSource::new(
             TushareOptions {
                 name,
                 url: options.url.clone(),
-                token: options.token()?.expose().to_string(),
+                token,
                 points: options.points,
                 rank: options.rank,
                 timeout: Duration::from_secs(options.timeout_seconds),
@@ -166,7 +175,7 @@ impl Context {
         )
     }
 
-    fn akshare_source(&self, options: &config::Akshare) -> Result<AkshareSource> {
+    fn akshare_source(&self, options: &config::Akshare, tokens: &Tokens) -> Result<AkshareSource> {
         AkshareSource::new(
             AkshareOptions {
                 via: match options.via {
@@ -174,7 +183,7 @@ impl Context {
                     AkshareVia::Eastmoney => Via::Eastmoney,
                 },
                 url: options.url.clone(),
-                token: options.token.expose().to_string(),
+                token: tokens.get("akshare").map_or_else(|| options.token.expose().to_string(), String::clone),
                 history_url: options.eastmoney_history_url.clone(),
                 list_url: options.eastmoney_list_url.clone(),
                 report_url: options.eastmoney_report_url.clone(),
@@ -193,14 +202,18 @@ impl Context {
     }
 
     pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
-        let sources = self.sources()?;
+        self.engine_with(store, &Tokens::new())
+    }
+
+    fn engine_with(&self, store: Arc<dyn Store>, tokens: &Tokens) -> Result<Engine> {
+        let sources = self.sources_with(tokens)?;
         Ok(Engine::new(store, self.catalog.clone(), sources, self.engine_options(), self.clock.clone()))
     }
 
     /// Engines for a process that lives long: tokens that are set in the store count more than configured ones.
     pub fn engines(&self, store: Arc<dyn Store>) -> engine::Engines {
         let context = self.clone();
-        engine::Engines::new(store.clone(), move |_tokens| context.engine(store.clone()))
+        engine::Engines::new(store.clone(), move |tokens| context.engine_with(store.clone(), tokens))
     }
 
     pub fn engine_options(&self) -> engine::Options {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod baostock;
+pub mod changes;
 pub mod compare;
 pub mod configuration;
 mod conflicts;
@@ -14,6 +15,7 @@ pub mod export;
 pub mod failures;
 pub mod import;
 pub mod init;
+pub mod keys;
 pub mod list;
 pub mod migrate;
 pub mod plan;
@@ -118,6 +120,10 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Keys of the API: make, list, remove
+    Keys(keys::Args),
+    /// Who changed what through the API, and who was refused
+    Changes(changes::Args),
     /// Show or check the configuration
     Config(configuration::Args),
     /// Print a completion script for a shell
@@ -151,6 +157,8 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Keys(args) => keys::run(&context, args).await,
+        Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),
     }

@@ -9,13 +9,14 @@ use tokio::task::JoinSet;
 
 use super::context::Context;
 use super::progress::stop_on_signal;
+use crate::config::{self, Explained};
 use crate::engine::Stop;
 use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 use crate::serve::live::{Live, SocketOptions};
-use crate::serve::{Parts, ServeOptions, Service};
+use crate::serve::{Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
 
 /// The languages that the store is served in.
@@ -149,7 +150,7 @@ async fn start_service(
         recover: options.socket_recover,
         heartbeat: Duration::from_secs(options.heartbeat_seconds),
     };
-    let service = Service::new(Parts {
+    let service = Service::start(Parts {
         live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
         feed,
         reader: context.reader(store.clone()),
@@ -157,9 +158,11 @@ async fn start_service(
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),
-        options: ServeOptions { page_rows: options.page_rows, page_rows_max: options.page_rows_max },
+        options: service_options(context, &address),
+        settings: settings(context),
         started_at: context.clock.now(),
-    });
+    })
+    .await?;
     let stop = stop.clone();
     serving.spawn(crate::serve::serve(listener, service, async move { stop.wait().await }));
     let url = format!("http://{address}");
@@ -243,6 +246,37 @@ async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr().map_err(|error| Error::bug("a listener has no address").caused_by(error))?;
     Ok((listener, address))
+}
+
+fn settings(context: &Context) -> Vec<Setting> {
+    let setting = |option: &Explained| Setting {
+        option: option.path.clone(),
+        value: option.value.clone(),
+        origin: option.origin.to_string(),
+        meaning: config::meaning(&option.path),
+    };
+    context.config.explain().iter().map(setting).collect()
+}
+
+fn service_options(context: &Context, address: &SocketAddr) -> ServeOptions {
+    let serve = &context.options().serve;
+    ServeOptions {
+        hosts: serve.hosts.clone(),
+        cors_origins: serve.cors_origins.clone(),
+        open: address.ip().is_loopback(),
+        connections: serve.connections,
+        arrival: Duration::from_secs(serve.header_seconds),
+        request: Duration::from_secs(serve.request_seconds),
+        body_bytes_max: serve.body_kb_max as usize * 1024,
+        requests_per_minute: serve.requests_per_minute,
+        logins_per_minute: serve.logins_per_minute,
+        page_rows: serve.page_rows,
+        page_rows_max: serve.page_rows_max,
+        rows_max: serve.rows_max,
+        session_hours: serve.session_hours,
+        drain: Duration::from_secs(serve.drain_seconds),
+        poll: Duration::from_millis(serve.poll_ms),
+    }
 }
 
 /// The tokens are the same for every mirror.

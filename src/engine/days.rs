@@ -7,7 +7,7 @@ use serde_json::json;
 use super::progress::Asked;
 use super::{Engine, knowledge};
 use crate::model::{
-    Area, Change, Commit, Dataset, Day, Error, Event, EventType, Instant, Result, Securities, Span, task::Request,
+    Area, Change, Commit, Dataset, Day, Error, EventType, Instant, Result, Securities, Span, task::Request,
 };
 use crate::plan::{DayState, DayStatus, LastSync, check_days, day_statuses, last_syncs};
 
@@ -104,7 +104,7 @@ impl Engine {
         let dataset = self.catalog.get(dataset)?.clone();
         check_days(&dataset)?;
         let mut days = self.standing(&dataset, span).await?;
-        let took = self.days_took(&dataset.name).await?;
+        let took = self.days_took(&dataset.name, span).await?;
         for status in &mut days {
             // What took that long was this answer only if none came later.
             let known = took.get(&status.day).filter(|(at, _)| status.at.is_some_and(|answered| answered <= *at));
@@ -120,24 +120,26 @@ impl Engine {
         Ok(day_statuses(dataset, &knowledge, &coverage, &failures, span, self.clock.now()))
     }
 
-    /// Day -> when a range run ended that asked for it, and what it took, the newest run first.
-    async fn days_took(&self, dataset: &str) -> Result<BTreeMap<Day, (Instant, u64)>> {
-        const PAGE: usize = 10_000;
+    /// Day -> when the last range run ended that asked for it, and what it took.
+    async fn days_took(&self, dataset: &str, span: Span) -> Result<BTreeMap<Day, (Instant, u64)>> {
+        const PAGE: usize = 100;
         let mut took = BTreeMap::new();
-        let mut after = 0;
+        let mut before = None;
         loop {
-            let events = self.store.events(after, PAGE).await?;
-            let Some(last) = events.last() else { return Ok(took) };
-            after = last.id;
-            let own =
-                |event: &&Event| event.kind == EventType::RangeFinished && event.dataset.as_deref() == Some(dataset);
-            for event in events.iter().filter(own) {
+            let events = self.store.events_of(EventType::RangeFinished, dataset, before, PAGE).await?;
+            for event in &events {
                 let days = event.data["days"].as_object().into_iter().flatten();
                 for (day, millis) in days {
-                    if let (Ok(day), Some(millis)) = (Day::parse(day), millis["ms"].as_u64()) {
-                        took.insert(day, (event.at, millis));
+                    if let (Ok(day), Some(millis)) = (Day::parse(day), millis["ms"].as_u64())
+                        && span.contains(day)
+                    {
+                        took.entry(day).or_insert((event.at, millis));
                     }
                 }
+            }
+            match events.last() {
+                Some(last) if events.len() == PAGE => before = Some(last.id),
+                _ => return Ok(took),
             }
         }
     }

@@ -10,6 +10,9 @@ use crate::store::Store;
 /// Tokens that were set while the program runs, by the name of their source.
 pub type Tokens = BTreeMap<String, String>;
 
+/// The names of tokens: of a source, or of the second secret that it takes. BaoStock's is its API key.
+pub const TOKENS: [&str; 5] = ["tushare", "tidegate", "akshare", "baostock", "baostock_password"];
+
 type Make = dyn Fn(&Tokens) -> Result<Engine> + Send + Sync;
 
 /// Hands out the engine that is right now.

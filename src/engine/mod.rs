@@ -41,7 +41,7 @@ use crate::source::Source;
 use crate::store::Store;
 
 pub use breaker::BreakerPolicy;
-pub use engines::Engines;
+pub use engines::{Engines, TOKENS, Tokens};
 pub use progress::{Phase, Progress, Watcher};
 pub use standing::StandingPolicy;
 pub use stop::Stop;

@@ -101,7 +101,9 @@ pub enum Change {
     /// `HEALTH_HOURS` before it are forgotten.
     SourceHealth(Health),
     /// Creates (id 0) or rewrites a run. A second run of one job and instant, or a second open run of one slot, is a
-    /// `Conflict` that names the first; so is rewriting one whose fence has been raised since, or that has ended.
+    /// `Conflict` that names the first; so is rewriting one whose fence has been raised since, or that has ended. What
+    /// it was asked for by stays: job, instant, slot, who and when. A run that is cancelled keeps the tasks and totals
+    /// that are stored: whoever cancels it has an older copy.
     Run(Run),
     /// Takes a pending run, or a running one whose lease has ended, over: state running, fence and attempt raised by one,
     /// started at the commit's time. Any other is a `Conflict`.

@@ -1,21 +1,42 @@
 //! The service: REST, web socket and dashboard over a store, its engines and the scheduler.
 
+mod accept;
+mod access;
+mod api_keys;
 pub mod caller;
+mod changes;
 mod envelope;
 mod extract;
+pub mod keys;
+mod layers;
 pub mod live;
 mod probes;
 mod problem;
+mod random;
+mod rates;
+mod secrets;
+mod session;
+mod settings;
+mod trail;
 pub mod views;
 
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::TcpListener;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
+
+use access::Access;
+use keys::Ring;
+use trail::Trail;
+
+pub use settings::Setting;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
@@ -28,21 +49,65 @@ use live::Live;
 /// How the service answers; from `[serve]` in the configuration.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
+    /// Names by which it may be reached beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Pages of other sites that may ask from a browser.
+    pub cors_origins: Vec<String>,
+    /// Without any key everybody on this machine is let in: it is not reached from elsewhere.
+    pub open: bool,
+    pub connections: usize,
+    /// In which a request must arrive, head and body each.
+    pub arrival: Duration,
+    /// After which a request is given up.
+    pub request: Duration,
+    pub body_bytes_max: usize,
+    /// 0: no limit.
+    pub requests_per_minute: u32,
+    pub logins_per_minute: u32,
     /// Entries of one page of a list when a request names none, and at most.
     pub page_rows: usize,
     pub page_rows_max: usize,
+    /// Rows of one download at most.
+    pub rows_max: u64,
+    pub session_hours: u32,
+    /// In which requests that are under way may end.
+    pub drain: Duration,
+    /// Between looks for what other processes wrote.
+    pub poll: Duration,
 }
 
 impl Default for ServeOptions {
     fn default() -> ServeOptions {
-        ServeOptions { page_rows: 200, page_rows_max: 10_000 }
+        ServeOptions {
+            hosts: Vec::new(),
+            cors_origins: Vec::new(),
+            open: true,
+            connections: 1024,
+            arrival: Duration::from_secs(10),
+            request: Duration::from_secs(60),
+            body_bytes_max: 1024 * 1024,
+            requests_per_minute: 12_000,
+            logins_per_minute: 10,
+            page_rows: 200,
+            page_rows_max: 10_000,
+            rows_max: 2_000_000,
+            session_hours: 12,
+            drain: Duration::from_secs(30),
+            poll: Duration::from_millis(250),
+        }
     }
 }
 
 /// What the routes work with. Clones share it.
 #[derive(Clone)]
-pub struct Service(Arc<Parts>);
+pub struct Service(Arc<Inner>);
 
+pub struct Inner {
+    parts: Parts,
+    access: Access,
+}
+
+/// What a service is put together from.
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub catalog: Arc<Catalog>,
@@ -52,46 +117,83 @@ pub struct Parts {
     pub feed: Feed,
     pub live: Live,
     pub options: ServeOptions,
+    /// The configuration in force, for people.
+    pub settings: Vec<Setting>,
     pub started_at: Instant,
 }
 
 impl Deref for Service {
-    type Target = Parts;
+    type Target = Inner;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &Inner {
         &self.0
     }
 }
 
-impl Service {
-    pub fn new(parts: Parts) -> Service {
-        Service(Arc::new(parts))
-    }
+impl Deref for Inner {
+    type Target = Parts;
 
-    /// Every route of the service.
-    pub fn router(self) -> Router {
-        let (router, _openapi) = routes().split_for_parts();
-        router.with_state(self)
+    fn deref(&self) -> &Parts {
+        &self.parts
     }
 }
 
-/// One line a module of routes.
+impl Service {
+    /// Reads the keys, and follows them from then on.
+    pub async fn start(parts: Parts) -> Result<Service> {
+        let options = &parts.options;
+        let ring = Ring::read(parts.store.clone(), parts.clock.clone()).await?;
+        if !options.open && !ring.has_keys() {
+            let message = "the service can be reached from other machines, and there is no key to keep anybody out";
+            return Err(Error::invalid(message).hint("`tidegate keys create NAME`, or listen on 127.0.0.1"));
+        }
+        tokio::spawn(ring.clone().follow(options.poll));
+        let trail = Trail::start(parts.store.clone(), parts.clock.clone());
+        let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
+        Ok(Service(Arc::new(Inner { parts, access })))
+    }
+
+    /// Every route of the service, with the layers around it.
+    pub fn router(self) -> Router {
+        let (guarded, mut openapi) = routes().split_for_parts();
+        let (open, open_too) = open_routes().split_for_parts();
+        openapi.merge(open_too);
+        let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
+        let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
+        let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
+        guarded
+            .merge(open)
+            .layer(from_fn_with_state(self.clone(), layers::in_time))
+            .layer(from_fn_with_state(self.clone(), layers::admit))
+            .layer(from_fn(layers::around))
+            .layer(compression)
+            .with_state(self)
+    }
+}
+
+/// Routes that need a caller: one line a module.
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes()).merge(live::routes())
+    OpenApiRouter::new()
+        .merge(session::routes())
+        .merge(api_keys::routes())
+        .merge(secrets::routes())
+        .merge(settings::routes())
+        .merge(changes::routes())
+        .merge(live::routes())
+}
+
+/// Routes that answer everybody: one line a module.
+fn open_routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new().merge(probes::routes()).merge(session::open_routes())
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
-pub async fn serve(
-    listener: TcpListener,
-    service: Service,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let live = service.live.clone();
+pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
+    let (options, live) = (service.options.clone(), service.live.clone());
     let shutdown = async move {
         shutdown.await;
         live.close().await;
     };
-    let served = axum::serve(listener, service.router()).with_graceful_shutdown(shutdown).await;
-    served.map_err(|error| Error::transient("the service stopped").caused_by(error))
+    accept::accept(listener, service.router(), &options, shutdown).await;
+    Ok(())
 }

@@ -1,6 +1,10 @@
 //! What the ledger means in every store, whatever the engine underneath: pure parts that both share.
 
-use crate::model::{Area, Counts, Dataset, Error, Exchanges, Result, RowsChange, Securities, Span, Totals};
+use tokio::sync::watch;
+
+use crate::model::{
+    Area, Counts, Dataset, Error, Exchanges, Level, Receipt, Result, RowsChange, Securities, Span, Totals,
+};
 
 /// One step of the ledger's shape.
 pub struct Migration {
@@ -128,6 +132,29 @@ pub fn rows_totals(counts: Counts) -> Totals {
         rows_conflicting: counts.conflicting,
         ..Totals::default()
     }
+}
+
+/// A value as JSON with its keys sorted, as copies write it.
+pub fn json_text(value: &impl serde::Serialize) -> Result<String> {
+    let value = serde_json::to_value(value);
+    Ok(value
+        .map_err(|error| Error::bug("a part of the ledger cannot be written as JSON").caused_by(error))?
+        .to_string())
+}
+
+/// The names of all levels from `least` on, as SQL texts parted by commas.
+pub fn levels_from(least: Level) -> String {
+    let names = Level::ALL.into_iter().filter(|level| *level >= least).map(|level| format!("'{}'", level.name()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Tells whoever waits that the log has grown.
+pub fn tell(committed: &watch::Sender<u64>, receipt: &Receipt) {
+    committed.send_if_modified(|last| {
+        let grew = receipt.last_event > *last;
+        *last = receipt.last_event.max(*last);
+        grew
+    });
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod death;
 pub mod ledger;
 pub mod postgres;
+pub mod runs;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::model::copy::Piece;
 use tokio::sync::watch;
 
+use crate::model::copy::Piece;
 use crate::model::{
-    Commit, Coverage, Dataset, Day, Definition, Event, Failure, Health, JournalEntry, JournalWanted, Query, Receipt,
-    Result, RowConflict, Run, RunId, RunsWanted, Task, definition,
+    Area, Commit, Counts, Coverage, Dataset, Day, Definition, Event, EventType, Failure, Health, Instant, JournalEntry,
+    JournalWanted, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -64,6 +66,16 @@ pub trait Store: Scan {
     /// Events after `after`, oldest first, at most `limit`.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>>;
 
+    /// Events of one kind about one dataset, newest first, at most `limit`, only those with a smaller number than
+    /// `before`. Costs what it returns, however long the log is.
+    async fn events_of(&self, kind: EventType, dataset: &str, before: Option<u64>, limit: usize) -> Result<Vec<Event>>;
+
+    /// What happened in a task, newest first, at most `limit`. Costs what it returns, however long the log is.
+    async fn task_events(&self, task: TaskId, limit: usize) -> Result<Vec<Event>>;
+
+    /// Slices of a dataset that were committed and whose days meet `span`, newest first, at most `limit`.
+    async fn commits(&self, dataset: &str, span: Span, limit: usize) -> Result<Vec<CommitRecord>>;
+
     /// Rows kept apart, newest first, at most `limit`: dataset, what is wrong, when.
     async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>>;
 
@@ -85,7 +97,7 @@ pub trait Store: Scan {
     /// Records of a journal, newest first.
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
 
-    /// The last event that a commit of this process wrote, as it happens. What other processes write is seen by `events`.
+    /// The last event that a commit of this process left in the log, as it happens; 0 before the first one. What other processes write is seen by `events`.
     fn committed(&self) -> watch::Receiver<u64>;
 
     /// Everything that the store holds as of one moment, in pieces of a bounded number of rows: ledger tables, rows and
@@ -121,9 +133,21 @@ impl Running {
 pub struct QuarantinedRow {
     pub id: i64,
     pub dataset: String,
-    pub at: crate::model::Instant,
+    pub at: Instant,
     pub source: String,
-    pub quarantined: crate::model::Quarantined,
+    pub quarantined: Quarantined,
+}
+
+/// One slice that was committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CommitRecord {
+    /// `_seq` of every row that it inserted or updated.
+    pub seq: i64,
+    pub at: Instant,
+    pub source: String,
+    pub task: Option<TaskId>,
+    pub area: Area,
+    pub counts: Counts,
 }
 
 /// What a store holds.
@@ -145,5 +169,5 @@ pub struct DatasetSummary {
     pub claims: u64,
     pub quarantined: u64,
     pub failures: u64,
-    pub last_commit_at: Option<crate::model::Instant>,
+    pub last_commit_at: Option<Instant>,
 }

@@ -30,6 +30,7 @@ mod store_conflicts;
 mod store_lacks;
 mod store_model;
 mod store_postgres;
+mod store_runs;
 mod store_sqlite;
 mod store_suite;
 mod store_workers;

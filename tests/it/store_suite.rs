@@ -13,6 +13,7 @@ use tidegate::store::Store;
 
 pub use crate::store_conflicts::*;
 pub use crate::store_lacks::*;
+pub use crate::store_runs::*;
 pub use crate::store_workers::*;
 
 /// A fresh, empty store and what must outlive it.
@@ -218,6 +219,17 @@ macro_rules! store_suite {
             the_summary_counts_without_looking_at_rows,
             random_changes_end_as_in_a_plain_model,
             what_was_believed_is_read_as_of_then,
+            a_run_is_kept_as_it_was_asked_for_and_rewritten_as_it_goes,
+            a_job_runs_once_for_an_instant_and_a_slot_has_one_open_run,
+            a_run_is_taken_when_its_time_has_come_and_an_older_worker_is_refused,
+            a_leased_run_is_its_workers_until_the_lease_ends,
+            a_cancelled_run_stops_its_worker_and_keeps_what_was_done,
+            runs_are_listed_newest_first_and_old_ones_forgotten,
+            runs_say_what_becomes_of_them,
+            definitions_are_changed_as_they_were_read_and_their_bodies_told_nobody,
+            the_journal_is_filtered_paged_and_forgotten,
+            whoever_waits_is_told_of_commits,
+            events_and_commits_are_found_by_what_they_are_about,
         );
 
         #[test]

@@ -42,8 +42,8 @@ impl Outgoing {
 /// A socket as the hub knows it.
 pub struct Member {
     id: u64,
-    /// The name of its key.
-    caller: String,
+    /// The names of its key and of its session.
+    names: Vec<String>,
     queue: mpsc::Sender<Outgoing>,
     cut: watch::Sender<Option<Close>>,
 }
@@ -135,7 +135,7 @@ impl Hub {
     }
 
     /// A place for one more socket; `None` when there is none.
-    pub fn enter(self: &Arc<Hub>, caller: &str) -> Option<Seat> {
+    pub fn enter(self: &Arc<Hub>, key: &str, session: Option<&str>) -> Option<Seat> {
         let mut state = self.state();
         if state.members.len() >= self.options.sockets {
             return None;
@@ -143,7 +143,8 @@ impl Hub {
         let id = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, queue) = mpsc::channel(self.options.queue);
         let (cut_sender, cut) = watch::channel(None);
-        let member = Arc::new(Member { id, caller: caller.to_string(), queue: sender, cut: cut_sender });
+        let names = std::iter::once(key).chain(session).map(str::to_string).collect();
+        let member = Arc::new(Member { id, names, queue: sender, cut: cut_sender });
         state.members.insert(id, member.clone());
         Some(Seat { hub: self.clone(), member, queue, cut })
     }
@@ -315,7 +316,8 @@ impl State {
         self.channels.retain(|_, audience| !audience.members.is_empty());
         for event in events.iter().filter(|event| event.kind == EventType::DefinitionChanged) {
             let gone = event.data["kind"] == "key" && event.data["removed"] == true;
-            let of_key = |member: &&Arc<Member>| gone && event.data["name"] == member.caller.as_str();
+            let of_key =
+                |member: &&Arc<Member>| gone && member.names.iter().any(|name| event.data["name"] == name.as_str());
             self.members.values().filter(of_key).for_each(|member| member.cut(EXPIRED));
         }
         self.cursor = events.last().map_or(self.cursor, |event| event.id);

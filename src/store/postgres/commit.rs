@@ -11,21 +11,25 @@ use serde_json::{Value, json};
 use super::claims;
 use super::conflicts;
 use super::connection::Session;
+use super::definitions;
 use super::fault::Step;
 use super::health;
+use super::journal;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
 use super::rows::{self, Work};
+use super::runs;
 use super::table::Table;
 use super::tasks;
 use super::transfer;
-use super::values::{SqlDay, SqlInstant, lock_number};
+use super::values::{SqlDay, SqlInstant, clean, lock_number};
 use crate::model::{
     Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Place, Quarantined, Receipt, Resolution,
-    RowsChange, Take, Task, TaskState, Totals,
+    RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
 };
 use crate::store::death;
 use crate::store::ledger::{lacks_text, rows_totals, securities_text};
+use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
@@ -72,10 +76,19 @@ async fn apply(target: Target<'_>, commit: &Commit, token: i64) -> Step<Receipt>
     Ok(receipt)
 }
 
-/// Leases and places may be asked for again: what was given and never used is free again by itself.
+/// Leases and places may be asked for again: what was given and never used is free again by itself. So may what is
+/// forgotten.
 fn is_harmless_twice(commit: &Commit) -> bool {
     let harmless = |change: &Change| {
-        matches!(change, Change::RenewTask { .. } | Change::TakePlace { .. } | Change::AnswerPlace { .. })
+        matches!(
+            change,
+            Change::RenewTask { .. }
+                | Change::RenewRun { .. }
+                | Change::TakePlace { .. }
+                | Change::AnswerPlace { .. }
+                | Change::ForgetRuns { .. }
+                | Change::ForgetJournal { .. }
+        )
     };
     commit.changes.iter().all(harmless)
 }
@@ -109,9 +122,10 @@ fn receipt_text(receipt: &Receipt) -> String {
         Place::DayUsed => json!({}),
     });
     let tasks = receipt.tasks.iter().map(|fence| json!([fence.task, fence.fence]));
+    let runs = receipt.runs.iter().map(|fence| json!([fence.run, fence.fence]));
     json!({
         "rows": rows.collect::<Vec<_>>(), "tasks": tasks.collect::<Vec<_>>(), "places": places.collect::<Vec<_>>(),
-        "last_event": receipt.last_event,
+        "runs": runs.collect::<Vec<_>>(), "last_event": receipt.last_event,
     })
     .to_string()
 }
@@ -131,6 +145,9 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         })
     });
     let tasks = list("tasks")?.iter().map(|fence| Some(Fence { task: fence[0].as_i64()?, fence: fence[1].as_i64()? }));
+    // A receipt of an earlier version has none.
+    let runs = value["runs"].as_array().into_iter().flatten();
+    let runs = runs.map(|fence| Some(RunFence { run: fence[0].as_i64()?, fence: fence[1].as_i64()? }));
     let places = list("places")?.iter().map(|place| match (place["taken"].as_i64(), place["free_at"].as_i64()) {
         (Some(number), _) => Place::Taken(number),
         (None, Some(at)) => Place::FreeAt(Instant(at)),
@@ -140,7 +157,7 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         rows: rows.collect::<Option<_>>()?,
         tasks: tasks.collect::<Option<_>>()?,
         places: places.collect(),
-        runs: Vec::new(),
+        runs: runs.collect::<Option<_>>()?,
         last_event: value["last_event"].as_u64()?,
     })
 }
@@ -268,14 +285,18 @@ impl<'a> Writer<'a> {
                     tasks::add_quota(self.session(), source, api, *day, *calls).await?;
                 }
                 Change::SourceHealth(health) => health::add(self.session(), health).await?,
-                Change::Run(_)
-                | Change::TakeRun { .. }
-                | Change::RenewRun { .. }
-                | Change::ForgetRuns { .. }
-                | Change::Define { .. }
-                | Change::Undefine { .. }
-                | Change::Journal(_)
-                | Change::ForgetJournal { .. } => return Err(crate::model::Error::bug("a change").into()),
+                Change::Run(run) => receipt.runs.push(self.store_run(&runs::cleaned(run)).await?),
+                Change::TakeRun { run, lease } => receipt.runs.push(self.take_run(*run, lease.as_ref()).await?),
+                Change::RenewRun { run, fence, until } => {
+                    runs::renew(self.session(), RunFence { run: *run, fence: *fence }, *until, now).await?;
+                }
+                Change::ForgetRuns { keep } => runs::forget(self.session(), *keep).await?,
+                Change::Define { kind, name, body, expect } => self.define((*kind, name), body, *expect).await?,
+                Change::Undefine { kind, name } => self.undefine(*kind, name).await?,
+                Change::Journal(entry) => journal::add(self.session(), entry).await?,
+                Change::ForgetJournal { journal, before } => {
+                    journal::forget(self.session(), *journal, *before).await?;
+                }
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -399,8 +420,6 @@ impl<'a> Writer<'a> {
         let sql = "insert into _quarantine (dataset, at, source, seq, rule, reason, row) \
                    values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
         let mut rules = BTreeMap::<&str, u64>::new();
-        // PostgreSQL has no place for a zero byte.
-        let clean = |text: &str| text.replace('\0', "\u{fffd}");
         for row in refused {
             *rules.entry(&row.rule).or_default() += 1;
             let (reason, json) = (clean(&row.reason), row.row.to_string());
@@ -444,6 +463,37 @@ impl<'a> Writer<'a> {
         let data = json!({ "fence": fence.fence, "worker": lease.map(|lease| &lease.worker) });
         self.event(EventType::TaskStarted, Some(&task.dataset), Some(id), data);
         Ok(fence)
+    }
+
+    async fn store_run(&mut self, run: &Run) -> Step<RunFence> {
+        let (before, run) = match run.id {
+            0 => (None, runs::create(self.session(), run).await?),
+            _ => runs::rewrite(self.session(), run).await?,
+        };
+        if let Some((kind, data)) = run_event(before, &run) {
+            self.event(kind, None, None, data);
+        }
+        Ok(fence_of(&run))
+    }
+
+    async fn take_run(&mut self, id: RunId, lease: Option<&Lease>) -> Step<RunFence> {
+        let run = runs::take(self.session(), id, lease, self.commit.at).await?;
+        self.event(EventType::RunStarted, None, None, started_data(&run));
+        Ok(fence_of(&run))
+    }
+
+    async fn define(&mut self, which: (definition::Kind, &str), body: &Value, expect: Option<u64>) -> Step<()> {
+        let schema = self.target.schema;
+        let revision = definitions::define(self.session(), schema, which, body, expect, self.commit.at).await?;
+        self.event(EventType::DefinitionChanged, None, None, defined_data(which.0, which.1, revision));
+        Ok(())
+    }
+
+    async fn undefine(&mut self, kind: definition::Kind, name: &str) -> Step<()> {
+        if let Some(revision) = definitions::undefine(self.session(), self.target.schema, kind, name).await? {
+            self.event(EventType::DefinitionChanged, None, None, undefined_data(kind, name, revision));
+        }
+        Ok(())
     }
 
     async fn store_failure(&mut self, failure: &Failure) -> Step<()> {

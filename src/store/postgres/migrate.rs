@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0005_what_sources_lack",
         sql: include_str!("../../../migrations/postgres/0005_what_sources_lack.sql"),
     },
+    Migration {
+        number: 6,
+        name: "0006_runs_and_definitions",
+        sql: include_str!("../../../migrations/postgres/0006_runs_and_definitions.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

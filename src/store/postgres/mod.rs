@@ -10,16 +10,19 @@ mod connection;
 mod copy;
 mod decide;
 mod decode;
+mod definitions;
 mod encode;
 mod fault;
 mod health;
 mod index;
+mod journal;
 mod migrate;
 mod partitions;
 mod places;
 mod prepare;
 mod read;
 mod rows;
+mod runs;
 mod scan;
 mod stage;
 mod table;
@@ -35,6 +38,7 @@ use std::time::{Duration, Instant as Moment};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
+use tokio::sync::watch;
 
 pub use connection::PostgresOptions;
 
@@ -43,11 +47,12 @@ use self::connection::{Address, Session};
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
-use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::ledger::tell;
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, Failure, Health, JournalEntry, JournalWanted,
-    Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Task, definition,
+    Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
+    JournalWanted, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -69,6 +74,7 @@ struct Shared {
     partitions: Partitions,
     /// The number of the next commit: unlike those of every other process.
     token: AtomicI64,
+    committed: watch::Sender<u64>,
 }
 
 /// Runs a step, again and again while the server is away, for `store.postgres.reconnect_seconds`.
@@ -120,6 +126,7 @@ impl PostgresStore {
             tables: RwLock::default(),
             partitions: Partitions::default(),
             token: AtomicI64::new(first_token(&clock)),
+            committed: watch::Sender::new(0),
             options,
         };
         let store = PostgresStore(Arc::new(shared));
@@ -238,11 +245,13 @@ impl Store for PostgresStore {
     async fn commit(&self, commit: Commit) -> Result<Receipt> {
         let token = self.0.token.fetch_add(1, Ordering::Relaxed);
         let mut again = false;
-        step!(self, "committing", {
+        let receipt = step!(self, "committing", {
             let result = self.try_commit(&commit, token, again).await;
             again = true;
             result
-        })
+        })?;
+        tell(&self.0.committed, &receipt);
+        Ok(receipt)
     }
 
     async fn coverage(&self, dataset: &str) -> Result<Coverage> {
@@ -285,6 +294,21 @@ impl Store for PostgresStore {
         step!(self, "reading the events", async { read::events(&self.session().await?, after, limit).await }.await)
     }
 
+    async fn events_of(&self, kind: EventType, dataset: &str, before: Option<u64>, limit: usize) -> Result<Vec<Event>> {
+        let doing = "reading the events";
+        step!(self, doing, async { read::events_of(&self.session().await?, kind, dataset, before, limit).await }.await)
+    }
+
+    async fn task_events(&self, task: TaskId, limit: usize) -> Result<Vec<Event>> {
+        let doing = "reading the events";
+        step!(self, doing, async { read::task_events(&self.session().await?, task, limit).await }.await)
+    }
+
+    async fn commits(&self, dataset: &str, span: Span, limit: usize) -> Result<Vec<CommitRecord>> {
+        let doing = "reading the commits";
+        step!(self, doing, async { read::commits(&self.session().await?, dataset, span, limit).await }.await)
+    }
+
     async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>> {
         let doing = "reading the quarantine";
         step!(self, doing, async { read::quarantine(&self.session().await?, dataset, limit).await }.await)
@@ -304,28 +328,29 @@ impl Store for PostgresStore {
         Ok(Running::new(Box::new(())))
     }
 
-    async fn runs(&self, _wanted: &RunsWanted) -> Result<Vec<Run>> {
-        Err(Error::bug("runs"))
+    async fn runs(&self, wanted: &RunsWanted) -> Result<Vec<Run>> {
+        step!(self, "reading the runs", async { runs::runs(&self.session().await?, wanted).await }.await)
     }
 
-    async fn run(&self, _id: RunId) -> Result<Option<Run>> {
-        Err(Error::bug("run"))
+    async fn run(&self, id: RunId) -> Result<Option<Run>> {
+        step!(self, "reading a run", async { runs::run(&self.session().await?, id).await }.await)
     }
 
-    async fn definitions(&self, _kind: definition::Kind) -> Result<Vec<Definition>> {
-        Err(Error::bug("definitions"))
+    async fn definitions(&self, kind: definition::Kind) -> Result<Vec<Definition>> {
+        step!(self, "reading the definitions", async { definitions::all(&self.session().await?, kind).await }.await)
     }
 
-    async fn definition(&self, _kind: definition::Kind, _name: &str) -> Result<Option<Definition>> {
-        Err(Error::bug("definition"))
+    async fn definition(&self, kind: definition::Kind, name: &str) -> Result<Option<Definition>> {
+        let doing = "reading a definition";
+        step!(self, doing, async { definitions::one(&self.session().await?, kind, name).await }.await)
     }
 
-    async fn journal(&self, _wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
-        Err(Error::bug("journal"))
+    async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
+        step!(self, "reading the journal", async { journal::entries(&self.session().await?, wanted).await }.await)
     }
 
-    fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
-        tokio::sync::watch::channel(0).1
+    fn committed(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
     }
 
     async fn export(&self) -> Result<PieceStream> {

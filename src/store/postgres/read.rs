@@ -2,12 +2,12 @@
 
 use tokio_postgres::Row;
 
-use super::claims::{self, read_day, unreadable};
+use super::claims::{self, read_area, read_day, unreadable};
 use super::connection::Session;
 use super::fault::Step;
 use super::values::{SqlDay, SqlInstant, literal, quoted};
-use crate::model::{Coverage, Event, EventType, Quarantined};
-use crate::store::{DatasetSummary, QuarantinedRow, Summary};
+use crate::model::{Counts, Coverage, Event, EventType, Quarantined, Span, TaskId};
+use crate::store::{CommitRecord, DatasetSummary, QuarantinedRow, Summary};
 
 /// Claims and counts of one moment: the caller is in a transaction that reads only one.
 pub(super) async fn coverage(session: &Session, dataset: &str) -> Step<Coverage> {
@@ -22,21 +22,72 @@ fn number(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+const EVENT: &str = "select id, at, kind, dataset, task, data::text from _event";
+
 pub(super) async fn events(session: &Session, after: u64, limit: usize) -> Step<Vec<Event>> {
-    let sql = "select id, at, kind, dataset, task, data::text from _event where id > $1 order by id limit $2";
+    let sql = format!("{EVENT} where id > $1 order by id limit $2");
     let after = i64::try_from(after).unwrap_or(i64::MAX);
+    session.query(&sql, &[&after, &number(limit)]).await?.iter().map(read_event).collect()
+}
+
+/// Events of one kind about one dataset, newest first.
+pub(super) async fn events_of(
+    session: &Session,
+    kind: EventType,
+    dataset: &str,
+    before: Option<u64>,
+    limit: usize,
+) -> Step<Vec<Event>> {
+    let sql = format!("{EVENT} where kind = $1 and dataset = $2 and id < $3 order by id desc limit $4");
+    let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+    session.query(&sql, &[&kind.name(), &dataset, &before, &number(limit)]).await?.iter().map(read_event).collect()
+}
+
+/// Events of a task, newest first.
+pub(super) async fn task_events(session: &Session, task: TaskId, limit: usize) -> Step<Vec<Event>> {
+    let sql = format!("{EVENT} where task = $1 order by id desc limit $2");
+    session.query(&sql, &[&task, &number(limit)]).await?.iter().map(read_event).collect()
+}
+
+fn read_event(row: &Row) -> Step<Event> {
+    let kind: &str = row.try_get(2)?;
+    Ok(Event {
+        id: row.try_get::<_, i64>(0)? as u64,
+        at: row.try_get::<_, SqlInstant>(1)?.0,
+        kind: EventType::from_name(kind).ok_or_else(|| unreadable("event"))?,
+        dataset: row.try_get(3)?,
+        task: row.try_get(4)?,
+        data: serde_json::from_str(row.try_get(5)?).map_err(|_| unreadable("event"))?,
+    })
+}
+
+/// Commits of a dataset whose days meet `span`, newest first.
+pub(super) async fn commits(session: &Session, dataset: &str, span: Span, limit: usize) -> Step<Vec<CommitRecord>> {
+    let sql = "select seq, security, from_day, to_day, at, source, task, inserted, updated, unchanged, withdrawn, \
+               quarantined, conflicting from _commit where dataset = $1 and to_day >= $2 and from_day <= $3 \
+               order by seq desc limit $4";
     let read = |row: &Row| {
-        let kind: &str = row.try_get(2)?;
-        Ok(Event {
-            id: row.try_get::<_, i64>(0)? as u64,
-            at: row.try_get::<_, SqlInstant>(1)?.0,
-            kind: EventType::from_name(kind).ok_or_else(|| unreadable("event"))?,
-            dataset: row.try_get(3)?,
-            task: row.try_get(4)?,
-            data: serde_json::from_str(row.try_get(5)?).map_err(|_| unreadable("event"))?,
+        let count = |column: usize| -> Step<u64> { Ok(row.try_get::<_, i64>(column)? as u64) };
+        let seq = row.try_get(0)?;
+        Ok(CommitRecord {
+            seq,
+            area: read_area(row, 1)?,
+            at: row.try_get::<_, SqlInstant>(4)?.0,
+            source: row.try_get(5)?,
+            task: row.try_get(6)?,
+            counts: Counts {
+                seq,
+                inserted: count(7)?,
+                updated: count(8)?,
+                unchanged: count(9)?,
+                withdrawn: count(10)?,
+                quarantined: count(11)?,
+                conflicting: count(12)?,
+            },
         })
     };
-    session.query(sql, &[&after, &number(limit)]).await?.iter().map(read).collect()
+    let (from, to) = (SqlDay::from(span.from), SqlDay::from(span.to));
+    session.query(sql, &[&dataset, &from, &to, &number(limit)]).await?.iter().map(read).collect()
 }
 
 pub(super) async fn quarantine(session: &Session, dataset: Option<&str>, limit: usize) -> Step<Vec<QuarantinedRow>> {

@@ -154,7 +154,7 @@ pub(super) async fn add_totals(session: &Session, id: TaskId, progress: &Totals)
 }
 
 /// How long a lease runs from the caller's now, in microseconds.
-fn length(until: Instant, now: Instant) -> f64 {
+pub(super) fn length(until: Instant, now: Instant) -> f64 {
     until.0.saturating_sub(now.0) as f64
 }
 

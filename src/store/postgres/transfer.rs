@@ -26,8 +26,15 @@ use crate::model::{Error, Instant, Result};
 const MARK: &str = "_copying";
 
 /// Columns that the store numbers by itself.
-const NUMBERED: [(&str, &str); 5] =
-    [("_commit", "seq"), ("_task", "id"), ("_failure", "id"), ("_quarantine", "id"), ("_conflict", "id")];
+const NUMBERED: [(&str, &str); 7] = [
+    ("_commit", "seq"),
+    ("_task", "id"),
+    ("_failure", "id"),
+    ("_quarantine", "id"),
+    ("_conflict", "id"),
+    ("_run", "id"),
+    ("_journal", "id"),
+];
 
 async fn unfinished(session: &Session) -> Step<Option<String>> {
     let there = format!("select count(*) from pg_class where oid = to_regclass('{MARK}')");

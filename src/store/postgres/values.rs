@@ -70,6 +70,11 @@ pub(super) fn literal(text: &str) -> String {
     if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
 
+/// A text that the server takes: PostgreSQL has no place for a zero byte.
+pub(super) fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// The number of an advisory lock.
 pub(super) fn lock_number(schema: &str, what: &str) -> i64 {
     let bytes = ["tidegate", schema, what].into_iter().flat_map(|text| text.bytes().chain([0]));

@@ -9,19 +9,23 @@ use serde_json::{Value, json};
 use super::claims;
 use super::conflicts;
 use super::copy;
+use super::definitions;
 use super::fault::Step;
 use super::health;
+use super::journal;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::rows::{self, Work};
+use super::runs;
 use super::table::Table;
 use super::tasks;
 use crate::model::{
     Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Quarantined, Receipt, Resolution,
-    RowsChange, Take, Task, TaskState, Totals,
+    RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
 use crate::store::ledger::{lacks_text, rows_totals, securities_text};
+use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
 /// The prepared datasets by name.
 pub(super) type Tables = HashMap<String, Arc<Table>>;
@@ -132,14 +136,23 @@ impl<'a> Writer<'a> {
                     tasks::add_quota(self.connection, source, api, *day, *calls)?;
                 }
                 Change::SourceHealth(health) => health::add(self.connection, health)?,
-                Change::Run(_)
-                | Change::TakeRun { .. }
-                | Change::RenewRun { .. }
-                | Change::ForgetRuns { .. }
-                | Change::Define { .. }
-                | Change::Undefine { .. }
-                | Change::Journal(_)
-                | Change::ForgetJournal { .. } => return Err(crate::model::Error::bug("a change").into()),
+                Change::Run(run) => receipt.runs.push(self.store_run(run)?),
+                Change::TakeRun { run, lease } => receipt.runs.push(self.take_run(*run, lease.as_ref())?),
+                Change::RenewRun { run, fence, until } => {
+                    runs::renew(self.connection, RunFence { run: *run, fence: *fence }, *until)?;
+                }
+                Change::ForgetRuns { keep } => runs::forget(self.connection, *keep)?,
+                Change::Define { kind, name, body, expect } => {
+                    let revision = definitions::define(self.connection, (*kind, name), body, *expect, self.commit.at)?;
+                    self.event(EventType::DefinitionChanged, None, None, &defined_data(*kind, name, revision))?;
+                }
+                Change::Undefine { kind, name } => {
+                    if let Some(revision) = definitions::undefine(self.connection, *kind, name)? {
+                        self.event(EventType::DefinitionChanged, None, None, &undefined_data(*kind, name, revision))?;
+                    }
+                }
+                Change::Journal(entry) => journal::add(self.connection, entry)?,
+                Change::ForgetJournal { journal, before } => journal::forget(self.connection, *journal, *before)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,
@@ -288,6 +301,23 @@ impl<'a> Writer<'a> {
     fn renew_task(&self, until: Instant) -> Step<()> {
         let fence = self.commit.fence.ok_or_else(|| Error::bug("a lease is renewed without a task"))?;
         tasks::renew_task(self.connection, fence.task, until)
+    }
+
+    fn store_run(&mut self, run: &Run) -> Step<RunFence> {
+        let (before, run) = match run.id {
+            0 => (None, runs::create(self.connection, run)?),
+            _ => runs::rewrite(self.connection, run)?,
+        };
+        if let Some((kind, data)) = run_event(before, &run) {
+            self.event(kind, None, None, &data)?;
+        }
+        Ok(fence_of(&run))
+    }
+
+    fn take_run(&mut self, id: RunId, lease: Option<&Lease>) -> Step<RunFence> {
+        let run = runs::take(self.connection, id, lease, self.commit.at)?;
+        self.event(EventType::RunStarted, None, None, &started_data(&run))?;
+        Ok(fence_of(&run))
     }
 
     fn store_failure(&mut self, failure: &Failure) -> Step<()> {

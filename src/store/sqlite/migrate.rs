@@ -6,7 +6,7 @@ use super::fault::Step;
 use crate::model::{Error, Instant};
 use crate::store::ledger::{Migration, check_migrations, checksum};
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -23,6 +23,11 @@ const MIGRATIONS: [Migration; 5] = [
         number: 5,
         name: "0005_what_sources_lack",
         sql: include_str!("../../../migrations/sqlite/0005_what_sources_lack.sql"),
+    },
+    Migration {
+        number: 6,
+        name: "0006_runs_and_definitions",
+        sql: include_str!("../../../migrations/sqlite/0006_runs_and_definitions.sql"),
     },
 ];
 

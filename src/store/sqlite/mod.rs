@@ -9,8 +9,10 @@ mod commit;
 mod conflicts;
 mod connection;
 mod copy;
+mod definitions;
 mod fault;
 mod health;
+mod journal;
 mod migrate;
 mod places;
 mod prepare;
@@ -19,6 +21,7 @@ mod read;
 mod rows;
 mod rules;
 mod running;
+mod runs;
 mod scan;
 mod table;
 mod tasks;
@@ -30,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 pub use connection::{SqliteOptions, Synchronous};
 
@@ -37,11 +41,13 @@ use self::commit::Tables;
 use self::connection::Readers;
 use self::fault::Step;
 use self::table::Table;
-use super::{BatchStream, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::ledger::tell;
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, Failure, Health, JournalEntry,
-    JournalWanted, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Task, definition,
+    Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
+    JournalEntry, JournalWanted, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -57,6 +63,7 @@ struct Shared {
     writer: Mutex<Connection>,
     readers: Readers,
     tables: RwLock<Tables>,
+    committed: watch::Sender<u64>,
 }
 
 impl SqliteStore {
@@ -69,6 +76,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
+            committed: watch::Sender::new(0),
         })))
     }
 
@@ -161,7 +169,12 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Receipt> {
-        self.write("committing", move |writer, shared| commit::commit(writer, &shared.tables(), &commit)).await
+        let work = move |writer: &mut Connection, shared: &Shared| {
+            let receipt = commit::commit(writer, &shared.tables(), &commit)?;
+            tell(&shared.committed, &receipt);
+            Ok(receipt)
+        };
+        self.write("committing", work).await
     }
 
     async fn coverage(&self, dataset: &str) -> Result<Coverage> {
@@ -195,6 +208,22 @@ impl Store for SqliteStore {
         self.read("reading the events", move |connection| read::events(connection, after, limit)).await
     }
 
+    async fn events_of(&self, kind: EventType, dataset: &str, before: Option<u64>, limit: usize) -> Result<Vec<Event>> {
+        let dataset = dataset.to_owned();
+        let work = move |connection: &Connection| read::events_of(connection, kind, &dataset, before, limit);
+        self.read("reading the events", work).await
+    }
+
+    async fn task_events(&self, task: TaskId, limit: usize) -> Result<Vec<Event>> {
+        self.read("reading the events", move |connection| read::task_events(connection, task, limit)).await
+    }
+
+    async fn commits(&self, dataset: &str, span: Span, limit: usize) -> Result<Vec<CommitRecord>> {
+        let dataset = dataset.to_owned();
+        let work = move |connection: &Connection| read::commits(connection, &dataset, span, limit);
+        self.read("reading the commits", work).await
+    }
+
     async fn quarantine(&self, dataset: Option<&str>, limit: usize) -> Result<Vec<QuarantinedRow>> {
         let dataset = dataset.map(str::to_owned);
         let work = move |connection: &Connection| read::quarantine(connection, dataset.as_deref(), limit);
@@ -211,28 +240,31 @@ impl Store for SqliteStore {
         self.read("reading a conflict", move |connection| conflicts::conflict(connection, id)).await
     }
 
-    async fn runs(&self, _wanted: &RunsWanted) -> Result<Vec<Run>> {
-        Err(Error::bug("runs"))
+    async fn runs(&self, wanted: &RunsWanted) -> Result<Vec<Run>> {
+        let wanted = wanted.clone();
+        self.read("reading the runs", move |connection| runs::runs(connection, &wanted)).await
     }
 
-    async fn run(&self, _id: RunId) -> Result<Option<Run>> {
-        Err(Error::bug("run"))
+    async fn run(&self, id: RunId) -> Result<Option<Run>> {
+        self.read("reading a run", move |connection| runs::run(connection, id)).await
     }
 
-    async fn definitions(&self, _kind: definition::Kind) -> Result<Vec<Definition>> {
-        Err(Error::bug("definitions"))
+    async fn definitions(&self, kind: definition::Kind) -> Result<Vec<Definition>> {
+        self.read("reading the definitions", move |connection| definitions::all(connection, kind)).await
     }
 
-    async fn definition(&self, _kind: definition::Kind, _name: &str) -> Result<Option<Definition>> {
-        Err(Error::bug("definition"))
+    async fn definition(&self, kind: definition::Kind, name: &str) -> Result<Option<Definition>> {
+        let name = name.to_owned();
+        self.read("reading a definition", move |connection| definitions::one(connection, kind, &name)).await
     }
 
-    async fn journal(&self, _wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
-        Err(Error::bug("journal"))
+    async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
+        let wanted = wanted.clone();
+        self.read("reading the journal", move |connection| journal::entries(connection, &wanted)).await
     }
 
-    fn committed(&self) -> tokio::sync::watch::Receiver<u64> {
-        tokio::sync::watch::channel(0).1
+    fn committed(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
     }
 
     async fn export(&self) -> Result<PieceStream> {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::claims::{self, read_day, read_instant, unreadable};
+use super::claims::{self, read_area, read_day, read_instant, unreadable};
 use super::fault::Step;
-use crate::model::{Coverage, Day, Event, EventType, Quarantined};
-use crate::store::{DatasetSummary, QuarantinedRow, Summary};
+use crate::model::{Counts, Coverage, Day, Event, EventType, Quarantined, Span, TaskId};
+use crate::store::{CommitRecord, DatasetSummary, QuarantinedRow, Summary};
 
 pub(super) fn coverage(connection: &Connection, dataset: &str) -> Step<Coverage> {
     let sql = "select day, rows from _rows_by_day where dataset = ?1 and day <> '' order by day";
@@ -17,29 +17,87 @@ pub(super) fn coverage(connection: &Connection, dataset: &str) -> Step<Coverage>
     Ok(Coverage::from_claims(claims::all(connection, dataset)?, days))
 }
 
+const EVENT: &str = "select id, at, kind, dataset, task, data from _event";
+
+fn number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
 pub(super) fn events(connection: &Connection, after: u64, limit: usize) -> Step<Vec<Event>> {
-    let sql = "select id, at, kind, dataset, task, data from _event where id > ?1 order by id limit ?2";
+    let mut statement = connection.prepare_cached(&format!("{EVENT} where id > ?1 order by id limit ?2"))?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let events = statement.query_map((after, number(limit)), read_event)?;
+    Ok(events.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Events of one kind about one dataset, newest first.
+pub(super) fn events_of(
+    connection: &Connection,
+    kind: EventType,
+    dataset: &str,
+    before: Option<u64>,
+    limit: usize,
+) -> Step<Vec<Event>> {
+    let sql = format!("{EVENT} where kind = ?1 and dataset = ?2 and id < ?3 order by id desc limit ?4");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+    let events = statement.query_map((kind.name(), dataset, before, number(limit)), read_event)?;
+    Ok(events.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Events of a task, newest first.
+pub(super) fn task_events(connection: &Connection, task: TaskId, limit: usize) -> Step<Vec<Event>> {
+    let mut statement = connection.prepare_cached(&format!("{EVENT} where task = ?1 order by id desc limit ?2"))?;
+    let events = statement.query_map((task, number(limit)), read_event)?;
+    Ok(events.collect::<rusqlite::Result<_>>()?)
+}
+
+fn read_event(row: &Row) -> rusqlite::Result<Event> {
+    let kind = row.get_ref(2)?.as_str()?;
+    Ok(Event {
+        id: row.get::<_, i64>(0)? as u64,
+        at: read_instant(row, 1)?,
+        kind: EventType::from_name(kind).ok_or_else(|| unreadable(2, "event"))?,
+        dataset: row.get(3)?,
+        task: row.get(4)?,
+        data: serde_json::from_str(row.get_ref(5)?.as_str()?).map_err(|_| unreadable(5, "event"))?,
+    })
+}
+
+/// Commits of a dataset whose days meet `span`, newest first.
+pub(super) fn commits(connection: &Connection, dataset: &str, span: Span, limit: usize) -> Step<Vec<CommitRecord>> {
+    let sql = "select seq, security, from_day, to_day, at, source, task, inserted, updated, unchanged, withdrawn, \
+               quarantined, conflicting from _commit where dataset = ?1 and to_day >= ?2 and from_day <= ?3 \
+               order by seq desc limit ?4";
     let mut statement = connection.prepare_cached(sql)?;
-    let parameters = (i64::try_from(after).unwrap_or(i64::MAX), i64::try_from(limit).unwrap_or(i64::MAX));
-    let events = statement.query_map(parameters, |row| {
-        let kind = row.get_ref(2)?.as_str()?;
-        Ok(Event {
-            id: row.get::<_, i64>(0)? as u64,
-            at: read_instant(row, 1)?,
-            kind: EventType::from_name(kind).ok_or_else(|| unreadable(2, "event"))?,
-            dataset: row.get(3)?,
-            task: row.get(4)?,
-            data: serde_json::from_str(row.get_ref(5)?.as_str()?).map_err(|_| unreadable(5, "event"))?,
+    let parameters = (dataset, span.from.to_string(), span.to.to_string(), number(limit));
+    let commits = statement.query_map(parameters, |row| {
+        let (seq, count) = (row.get(0)?, |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)? as u64));
+        Ok(CommitRecord {
+            seq,
+            area: read_area(row, 1)?,
+            at: read_instant(row, 4)?,
+            source: row.get(5)?,
+            task: row.get(6)?,
+            counts: Counts {
+                seq,
+                inserted: count(7)?,
+                updated: count(8)?,
+                unchanged: count(9)?,
+                withdrawn: count(10)?,
+                quarantined: count(11)?,
+                conflicting: count(12)?,
+            },
         })
     })?;
-    Ok(events.collect::<rusqlite::Result<_>>()?)
+    Ok(commits.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(super) fn quarantine(connection: &Connection, dataset: Option<&str>, limit: usize) -> Step<Vec<QuarantinedRow>> {
     let sql = "select id, dataset, at, source, rule, reason, row from _quarantine \
                where ?1 is null or dataset = ?1 order by id desc limit ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map((dataset, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+    let rows = statement.query_map((dataset, number(limit)), |row| {
         let json = row.get_ref(6)?.as_str()?;
         let quarantined = Quarantined {
             rule: row.get(4)?,
