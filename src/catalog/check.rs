@@ -195,7 +195,7 @@ impl<'a> Problems<'a> {
             format!("policy.batch must lie between 1 and {BATCH_MAX}")
         });
         self.unless(policy.retries <= RETRIES_MAX, || format!("policy.retries must be at most {RETRIES_MAX}"));
-        let polls = policy.schedule == "continuous";
+        let polls = policy.is_continuous();
         let polling = policy.poll_seconds.is_some_and(|seconds| seconds > 0);
         self.unless(!polls || polling, || "policy.poll_seconds is missing: schedule `continuous` polls".into());
         self.unless(polls || policy.poll_seconds.is_none(), || {

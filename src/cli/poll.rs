@@ -5,33 +5,34 @@ use serde_json::json;
 use super::context::Context;
 use super::list::grouped;
 use super::progress::stop_on_signal;
-use crate::engine::Stop;
 use crate::engine::poll::ByClock;
 use crate::engine::together::Synced;
-use crate::model::{Error, Instant, Result, Strategy};
+use crate::engine::{Engine, Stop};
+use crate::model::{Dataset, Error, Instant, Result};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  tidegate poll                      every table that is kept by strategy realtime
+  tidegate poll                      every table whose schedule is continuous
   tidegate poll kpl_list ths_hot
 
 Each table is asked at its own pace (policy.poll_seconds, 60 s without one) from 09:15 to 11:30 and from 13:00 to 15:00 on
 trading days. Ctrl-C ends it.")]
 pub struct Args {
-    /// Tables of the catalogue [default: those kept by strategy realtime]
+    /// Tables of the catalogue [default: those whose schedule is continuous]
     datasets: Vec<String>,
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
+    let store = context.store().await?;
+    let engine = context.engine(store.clone())?;
     let datasets = match args.datasets.is_empty() {
-        true => realtime(context),
+        true => realtime(context, &engine),
         false => args.datasets,
     };
     if datasets.is_empty() {
-        return Err(Error::not_found("no table is kept by strategy realtime").hint("name the tables to poll"));
+        let error = Error::not_found("no source serves a table whose schedule is `continuous`");
+        return Err(error.hint("name the tables to poll"));
     }
-    let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
     let _running = store.run_exclusively().await?;
     let stop = stop_on_signal();
     let waiting = ByClock { engine: &engine, stop: &stop };
@@ -52,12 +53,13 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     ended.into_iter().collect::<Result<Vec<()>>>().map(|_| 0)
 }
 
-fn realtime(context: &Context) -> Vec<String> {
+fn realtime(context: &Context, engine: &Engine) -> Vec<String> {
     let skip = &context.options().sync.skip;
     let datasets = context.catalog.datasets().iter();
-    let kept =
-        datasets.filter(|dataset| dataset.policy.strategy == Strategy::Realtime && !skip.contains(&dataset.name));
-    kept.map(|dataset| dataset.name.clone()).collect()
+    let served = |dataset: &Dataset| engine.sources.iter().any(|source| source.offer(dataset).is_some());
+    let polled =
+        datasets.filter(|dataset| dataset.policy.is_continuous() && served(dataset) && !skip.contains(&dataset.name));
+    polled.map(|dataset| dataset.name.clone()).collect()
 }
 
 /// One line a poll: for people, or a JSON object.

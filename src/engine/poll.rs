@@ -59,7 +59,7 @@ impl Engine {
     ) -> Result<()> {
         let dataset = self.catalog.get(dataset)?.clone();
         self.offers(&dataset, None)?;
-        if dataset.time.is_none() {
+        if dataset.time.is_none() && !dataset.policy.is_continuous() {
             let error = Error::invalid(format!("{} has no days that could be polled", dataset.name));
             return Err(error.hint("`tidegate datasets --strategies` lists the realtime tables"));
         }
@@ -80,14 +80,13 @@ impl Engine {
     }
 
     async fn poll_once(&self, dataset: &Dataset, now: Instant, stop: &Stop) -> Result<Vec<Synced>> {
-        let today = Some(now.day().to_string());
-        let request = Request {
-            from: today.clone(),
-            to: today,
-            force: true,
-            how: How::by(Strategy::Realtime),
-            ..Request::everything()
+        let running_day = || {
+            let today = Some(now.day().to_string());
+            Request { from: today.clone(), to: today, how: How::by(Strategy::Realtime), ..Request::everything() }
         };
+        // One state that is overwritten has no days to choose from.
+        let request = if dataset.time.is_some() { running_day() } else { Request::everything() };
+        let request = Request { force: true, ..request };
         let unseen = |_: &str, _: watch::Receiver<Progress>| {};
         self.sync(vec![(dataset.name.clone(), request)], stop, &unseen).await
     }

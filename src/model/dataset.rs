@@ -192,6 +192,13 @@ pub struct Policy {
     pub checks: Vec<String>,
 }
 
+impl Policy {
+    /// Asked again and again while the market trades.
+    pub fn is_continuous(&self) -> bool {
+        self.schedule == "continuous"
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod trail;
 pub mod views;
+mod web;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -163,6 +164,7 @@ impl Service {
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))

@@ -33,9 +33,62 @@ impl Bar {
         self.limits.is_some_and(|(down, _)| self.close == down)
     }
 
+    /// The bar as it stands after so many of the 240 minutes of trading: the open is known, the path to the close is not.
+    pub fn after(&self, minutes: i64, dice: &mut Dice) -> Bar {
+        if minutes >= MINUTES {
+            return *self;
+        }
+        let minutes = minutes.max(1);
+        let path = Path::between(self, dice);
+        let prices = (0..=minutes).step_by(5).chain([minutes]).map(|minute| path.at(minute));
+        let (mut low, mut high, mut sum, mut count) = (self.open, self.open, 0, 0);
+        for price in prices {
+            (low, high, sum, count) = (low.min(price), high.max(price), sum + price, count + 1);
+        }
+        let volume = (self.volume * minutes / MINUTES / 100).max(1) * 100;
+        let (least, most) = ((volume * low + 99) / 100, volume * high / 100);
+        let amount = (volume * (sum / count) / 100).max(least).min(most.max(least));
+        Bar { high, low, close: path.at(minutes), volume, amount, ..*self }
+    }
+
     /// Touched the upper limit, but closed below it.
     pub fn fell_from_limit(&self) -> bool {
         self.limits.is_some_and(|(_, up)| self.high == up && self.close < up)
+    }
+}
+
+/// Minutes of trading in a session.
+pub const MINUTES: i64 = 240;
+
+/// Minutes of trading up to an instant of a session: the morning from 9:30, the afternoon from 13:00.
+pub fn minutes_traded(minute_of_day: i32) -> i64 {
+    let within = |from: i32, to: i32| i64::from((minute_of_day - from).clamp(0, to - from));
+    within(9 * 60 + 30, 11 * 60 + 30) + within(13 * 60, 15 * 60)
+}
+
+/// A way from the open to the close that stays between low and high.
+struct Path {
+    bar: Bar,
+    waves: [(f64, f64); 3],
+}
+
+impl Path {
+    fn between(bar: &Bar, dice: &mut Dice) -> Path {
+        let span = (bar.high - bar.low) as f64;
+        let wave = |step: usize| (span * (dice.unit() - 0.5) / (step + 1) as f64, (step * 3 + 1) as f64);
+        Path { bar: *bar, waves: [0, 1, 2].map(wave) }
+    }
+
+    fn at(&self, minute: i64) -> i64 {
+        let part = minute as f64 / MINUTES as f64;
+        let bar = &self.bar;
+        let straight = bar.open as f64 + (bar.close - bar.open) as f64 * part;
+        let waves: f64 = self
+            .waves
+            .iter()
+            .map(|(height, half_turns)| height * (part * half_turns * std::f64::consts::PI).sin())
+            .sum();
+        ((straight + waves).round() as i64).clamp(bar.low, bar.high)
     }
 }
 
@@ -81,4 +134,35 @@ fn amount(dice: &mut Dice, volume: i64, low: i64, high: i64) -> i64 {
     let least = (volume * low + 99) / 100;
     let most = volume * high / 100;
     least + ((most - least).max(0) as f64 * (0.3 + 0.4 * dice.unit())) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_grows_into_what_the_day_becomes() {
+        let whole = Bar {
+            session: 1,
+            open: 1_000,
+            high: 1_060,
+            low: 980,
+            close: 1_040,
+            pre_close: 1_010,
+            volume: 1_000_000,
+            amount: 10_200_000,
+            limits: None,
+        };
+        let mut before = whole.after(1, &mut Dice::new(1, Stream::Bar, 2, 3));
+        for minutes in 2..=MINUTES {
+            let now = whole.after(minutes, &mut Dice::new(1, Stream::Bar, 2, 3));
+            assert!(now.volume >= before.volume && now.open == whole.open, "{minutes}");
+            assert!(now.low <= now.close && now.close <= now.high, "{minutes}");
+            assert!(whole.low <= now.low && now.high <= whole.high, "{minutes}");
+            assert!(now.low * now.volume <= now.amount * 100 && now.amount * 100 <= now.high * now.volume, "{minutes}");
+            before = now;
+        }
+        assert_eq!(before, whole);
+        assert_eq!([9 * 60, 9 * 60 + 31, 12 * 60, 14 * 60, 18 * 60].map(minutes_traded), [0, 1, 120, 180, 240]);
+    }
 }

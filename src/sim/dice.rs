@@ -31,6 +31,7 @@ pub enum Stream {
     Express,
     Forecast,
     Audit,
+    Path,
 }
 
 /// A small generator (splitmix64) whose start is a hash of seed, stream and two numbers.

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use tidegate::model::change::{ClaimChange, Write};
+use tidegate::model::definition::Kind;
 use tidegate::model::{
-    Area, Change, Clock, Commit, Day, Evidence, Exchanges, Quarantined, Query, RowsChange, Securities, Span, conflict,
+    Area, Change, Clock, Commit, Day, Evidence, Exchanges, Instant, Journal, JournalEntry, Level, Quarantined, Query,
+    RowsChange, Run, Securities, Span, Work, conflict,
 };
 use tidegate::store::Store;
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -52,6 +54,8 @@ fn filled() -> World {
         store.commit(commit(vec![Change::Rows(fewer)])).await.unwrap();
         store.commit(commit(vec![Change::Rows(change(Write::Upsert, corrected, "file"))])).await.unwrap();
         store.commit(commit(vec![Change::Rows(change(Write::Manual, waiting, "other"))])).await.unwrap();
+        let run = store.commit(commit(asked_for(world.now()))).await.unwrap().runs[0].run;
+        store.commit(commit(vec![Change::TakeRun { run, lease: None }])).await.unwrap();
     });
     world.sqlite_write(
         "insert into _failure (dataset, security, from_day, to_day, source, task, kind, message, attempts, attempts_max, \
@@ -59,6 +63,30 @@ fn filled() -> World {
          'gone', 1, 3, '2024-02-01T00:00:00+08:00', '2024-02-01T00:00:00.500+08:00', '2024-02-01T00:00:00.500+08:00')",
     );
     world
+}
+
+/// A run, definitions and a record of the journal.
+fn asked_for(now: Instant) -> Vec<Change> {
+    let work = Work { days_back: Some(3), ..Work::sync(["daily"]) };
+    let nightly = Run { job: Some("nightly".into()), due_at: Some(now), ..Run::new(work, "schedule", "due", now) };
+    let define = |kind, name: &str| Change::Define {
+        kind,
+        name: name.into(),
+        body: serde_json::json!({ "z": "中文 'quoted'\n", "a": [1.5, null] }),
+        expect: None,
+    };
+    let entry = JournalEntry {
+        id: 0,
+        at: now,
+        journal: Journal::Audit,
+        level: Level::Warn,
+        who: "ops".into(),
+        target: "job nightly".into(),
+        text: "paused".into(),
+        task: Some(1),
+        data: serde_json::json!({ "z": 1, "a": "中文" }),
+    };
+    vec![Change::Run(nightly), define(Kind::Job, "nightly"), define(Kind::Secret, "tushare"), Change::Journal(entry)]
 }
 
 fn with(row: &serde_json::Value, name: &str, value: i64) -> serde_json::Value {
@@ -112,8 +140,20 @@ fn a_copy_equals_its_store_to_the_last_value_and_work_goes_on_in_it() {
     assert_eq!(told["equal"], true);
     let tables = told["tables"].as_array().unwrap();
     let rows = |name: &str| tables.iter().find(|table| table["table"] == name).unwrap()["rows"].as_u64().unwrap();
-    let filled =
-        ["_commit", "_claim", "_rows_by_day", "_task", "_failure", "_event", "_quarantine", "_conflict", "_quota"];
+    let filled = [
+        "_commit",
+        "_claim",
+        "_rows_by_day",
+        "_task",
+        "_failure",
+        "_event",
+        "_quarantine",
+        "_conflict",
+        "_quota",
+        "_run",
+        "_definition",
+        "_journal",
+    ];
     for table in filled.iter().chain(&["daily", "daily_revision", "stock_basic"]) {
         assert!(rows(table) > 0, "{table} is empty");
         let stored: u64 = world.sqlite(&format!("select count(*) from \"{table}\"")).trim().parse().unwrap();

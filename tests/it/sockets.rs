@@ -1,11 +1,12 @@
 //! The web socket of the real program: whatever is cut, by whom and when, every client ends equal to the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Moment};
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tidegate::feed::EPOCH_OF_NOTHING;
 use tidegate::model::{Change, Commit, EventType, Instant};
 use tidegate::store::Store;
 use tokio::net::TcpStream;
@@ -124,7 +125,9 @@ struct Known {
 impl Known {
     /// Takes a publication: nothing may be missing before it, and what is known already is left out.
     fn take(&mut self, channel: &str, publication: &Value) {
-        let (epoch, position) = self.position.clone().unwrap();
+        let (known, position) = self.position.clone().unwrap();
+        let epoch = publication["epoch"].as_str().unwrap().to_string();
+        assert!(known == epoch || known == EPOCH_OF_NOTHING, "{channel}: {known} became {epoch}");
         let offset = publication["offset"].as_u64().unwrap();
         let prev = publication["prev"].as_u64().unwrap();
         assert!(prev <= position, "{channel}: something is missing between {position} and {prev}: {publication}");
@@ -231,7 +234,17 @@ fn all_end_equal(clients: u64, last_day: &str, recover: &str, with_death: bool) 
     let recover = format!("serve.socket_recover={recover}");
     let limit = format!("serve.connections={}", clients + 100);
     let arguments = [
-        "--role", "api", "--set", heartbeat, "--set", poll, "--set", &recover, "--set", &limit, "--set",
+        "--role",
+        "api",
+        "--set",
+        heartbeat,
+        "--set",
+        poll,
+        "--set",
+        &recover,
+        "--set",
+        &limit,
+        "--set",
         "serve.requests_per_minute=0",
     ];
     let mut serving = Serving::start(&world, &arguments);
@@ -273,8 +286,11 @@ fn all_end_equal(clients: u64, last_day: &str, recover: &str, with_death: bool) 
 fn assert_equal(world: &World, known: &BTreeMap<&'static str, Known>) -> u32 {
     for (channel, known) in known {
         let Some((_, dataset)) = channel.split_once(':') else {
-            let states: BTreeSet<_> = known.tasks.values().map(|task| task["state"].as_str().unwrap()).collect();
-            assert_eq!((known.tasks.len(), states), (2, BTreeSet::from(["completed"])), "{channel}: {known:?}");
+            let told = known.tasks.iter().map(|(id, task)| (*id, task["state"].as_str().unwrap().to_string()));
+            let tasks = world.runtime.block_on(world.store().tasks(100)).unwrap();
+            let stored: BTreeMap<i64, String> =
+                tasks.iter().map(|task| (task.id, task.state.name().to_string())).collect();
+            assert_eq!(told.collect::<BTreeMap<_, _>>(), stored, "{channel}");
             continue;
         };
         let stored: BTreeMap<String, u64> =
@@ -306,12 +322,12 @@ fn small_world() -> World {
 }
 
 /// Facts without rows, each with so much text.
-async fn commit_events(store: &dyn Store, count: usize, text_bytes: usize) {
+async fn commit_events(store: &dyn Store, at: Instant, count: usize, text_bytes: usize) {
     let text = "x".repeat(text_bytes);
     let (kind, dataset) = (EventType::RangeFinished, Some("daily".to_string()));
     let fact = || Change::Event { kind, dataset: dataset.clone(), data: json!({ "text": text }) };
     let changes = (0..count).map(|_| fact()).collect();
-    store.commit(Commit { at: Instant(1), fence: None, changes }).await.unwrap();
+    store.commit(Commit { at, fence: None, changes }).await.unwrap();
 }
 
 #[test]
@@ -334,7 +350,7 @@ fn a_slow_reader_is_cut_off_with_a_reason_and_nobody_waits_for_it() {
             }
         });
         for _ in 0..300 {
-            commit_events(&store, 200, 1_000).await;
+            commit_events(&store, Instant(1), 200, 1_000).await;
             tokio::task::yield_now().await;
         }
         quick.await.unwrap();
@@ -377,8 +393,8 @@ fn a_client_that_does_not_answer_pings_is_cut_off() {
 #[test]
 fn positions_of_another_store_are_not_taken_for_ours() {
     let (one, other) = (small_world(), small_world());
-    for world in [&one, &other] {
-        world.runtime.block_on(commit_events(&world.store(), 3, 1));
+    for (world, at) in [(&one, Instant(1)), (&other, Instant(2_000))] {
+        world.runtime.block_on(commit_events(&world.store(), at, 3, 1));
     }
     let (serving, foreign) = (Serving::start(&one, &[]), Serving::start(&other, &[]));
     one.runtime.block_on(async {

@@ -249,7 +249,7 @@ impl Hub {
         let mut told: HashMap<Channel, Vec<Publication>> = HashMap::new();
         loop {
             // Somebody may have come to listen to one more channel in the meantime.
-            let Err(missing) = self.state().deliver(events, &told, &self.figures) else { return };
+            let Err(missing) = self.state().deliver(events, &told, self.feed.epoch(), &self.figures) else { return };
             for channel in missing {
                 let publications = match channel {
                     // Told on its own, less often.
@@ -271,7 +271,7 @@ impl Hub {
         let mut state = self.state();
         let cursor = state.cursor;
         if let Some(audience) = state.channels.get_mut(&Channel::Overview).filter(|audience| audience.prev < cursor) {
-            audience.publish(&Channel::Overview, &[overview(cursor)], &self.figures);
+            audience.publish(&Channel::Overview, &[overview(cursor)], self.feed.epoch(), &self.figures);
         }
     }
 
@@ -282,7 +282,7 @@ impl Hub {
         let quiet = Publication { offset: cursor, data: serde_json::Value::Null };
         for (channel, audience) in &mut state.channels {
             if audience.prev < cursor {
-                audience.publish(channel, std::slice::from_ref(&quiet), &self.figures);
+                audience.publish(channel, std::slice::from_ref(&quiet), self.feed.epoch(), &self.figures);
             }
         }
     }
@@ -301,6 +301,7 @@ impl State {
         &mut self,
         events: &[Arc<Event>],
         told: &HashMap<Channel, Vec<Publication>>,
+        epoch: &str,
         figures: &Figures,
     ) -> std::result::Result<(), Vec<Channel>> {
         let missing: Vec<Channel> =
@@ -310,7 +311,7 @@ impl State {
         }
         for (channel, audience) in &mut self.channels {
             if let Some(publications) = told.get(channel).filter(|publications| !publications.is_empty()) {
-                audience.publish(channel, publications, figures);
+                audience.publish(channel, publications, epoch, figures);
             }
         }
         self.channels.retain(|_, audience| !audience.members.is_empty());
@@ -326,8 +327,8 @@ impl State {
 }
 
 impl Audience {
-    fn publish(&mut self, channel: &Channel, publications: &[Publication], figures: &Figures) {
-        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, self.prev).into();
+    fn publish(&mut self, channel: &Channel, publications: &[Publication], epoch: &str, figures: &Figures) {
+        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, epoch, self.prev).into();
         self.prev = publications.last().map_or(self.prev, |publication| publication.offset);
         figures.messages.fetch_add(self.members.len() as u64, Ordering::Relaxed);
         self.members.retain(|_, member| member.give(Outgoing::new(text.clone())));

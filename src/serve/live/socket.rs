@@ -169,7 +169,7 @@ impl Socket {
                 self.reply(frames::connected(id, version, ping, self.hub.feed.epoch()));
             }
             Command::Subscribe { id, channel, from } => {
-                let channel = match self.may_listen(&channel) {
+                let channel = match self.may_listen(&channel, from.is_some()) {
                     Ok(channel) => channel,
                     Err(fault) => return self.refuse(id, fault),
                 };
@@ -197,12 +197,14 @@ impl Socket {
         Ok(())
     }
 
-    fn may_listen(&self, name: &str) -> Result<Channel, frames::Fault> {
+    /// A client that has found a gap may recover a channel that it listens to.
+    fn may_listen(&self, name: &str, recovers: bool) -> Result<Channel, frames::Fault> {
         let channel = Channel::named(name, &self.service.catalog).ok_or(frames::UNKNOWN_CHANNEL)?;
-        if self.channels.contains(&channel) {
+        let listens = self.channels.contains(&channel);
+        if listens && !recovers {
             return Err(frames::ALREADY_SUBSCRIBED);
         }
-        if self.channels.len() >= self.hub.options.channels {
+        if !listens && self.channels.len() >= self.hub.options.channels {
             return Err(frames::CHANNEL_LIMIT);
         }
         Ok(channel)

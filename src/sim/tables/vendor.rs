@@ -1,7 +1,7 @@
 //! Tables that AKShare alone has: quotes of the moment, snapshots of companies, figures and ratios by period.
 
 use crate::model::Day;
-use crate::sim::bars::{Bar, bar};
+use crate::sim::bars::{Bar, bar, minutes_traded};
 use crate::sim::core::Core;
 use crate::sim::dice::Stream;
 use crate::sim::fundamentals::{
@@ -36,6 +36,7 @@ pub fn spot(core: &Core, scope: &Scope, rows: &mut Rows) {
             rows.end();
             return;
         };
+        let bar = so_far(core, scope, stock, bar);
         let (shares, free) = (story.shares(last), story.float_shares(stock, last));
         let reported = latest_reported(core, stock, core.sessions.day(last));
         rows.fen("close", bar.close);
@@ -57,6 +58,17 @@ pub fn spot(core: &Core, scope: &Scope, rows: &mut Rows) {
         rows.decimal("pct_chg_5m", core.dice(Stream::Bar, u64::from(stock.number), 1).between(-50, 50), 2);
         rows.end();
     });
+}
+
+/// The bar of the running session as it stands now; one of an earlier session is whole.
+fn so_far(core: &Core, scope: &Scope, stock: &Stock, bar: Bar) -> Bar {
+    match core.sessions.day(bar.session) == scope.now.day() {
+        true => {
+            let mut dice = core.dice(Stream::Path, u64::from(stock.number), u64::from(bar.session));
+            bar.after(minutes_traded(scope.now.minute_of_day()), &mut dice)
+        }
+        false => bar,
+    }
 }
 
 pub fn company_snapshot(core: &Core, scope: &Scope, rows: &mut Rows) {

@@ -521,3 +521,25 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_read_as_it_was_written() {
+        let counts =
+            Counts { seq: 9, inserted: 1, updated: 2, unchanged: 3, withdrawn: 4, quarantined: 5, conflicting: 6 };
+        let receipt = Receipt {
+            rows: vec![counts],
+            tasks: vec![Fence { task: 3, fence: 2 }],
+            runs: vec![RunFence { run: 5, fence: 0 }, RunFence { run: 6, fence: 7 }],
+            places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
+            last_event: 12,
+        };
+        let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();
+        assert_eq!(receipt_of(&text(&receipt)), Some(receipt));
+        let earlier = json!({ "rows": [], "tasks": [], "places": [], "last_event": 3 });
+        assert_eq!(receipt_of(&earlier), Some(Receipt { last_event: 3, ..Receipt::default() }));
+    }
+}

@@ -1,0 +1,10 @@
+// Everything that pages are made of.
+
+export { Dialog, confirm } from './components/dialog.js';
+export { Choice, CheckField, Chips, Field, RangeField, SearchField, SelectField, Tabs, TextField } from './components/form.js';
+export { Icon } from './components/icons.js';
+export {
+  Badge, Button, Card, Code, Empty, Failed, Figure, Figures, Keys, Loaded, Loading, Meter, Progress, State, TaskProgress,
+} from './components/parts.js';
+export { RUN_TONES, RunCard, TASK_TONES, runState, taskState } from './components/run.js';
+export { Table } from './components/table.js';

@@ -1,0 +1,4 @@
+// Texts of tasks, failures, data, sources, jobs, logs and settings.
+
+export default {
+};
