@@ -189,6 +189,7 @@ pub struct Failover {
     pub cool_down_first_ms: u64,
     pub cool_down_cap_ms: u64,
     pub wait_ms: u64,
+    pub probe_seconds: u32,
     better_after_hours: i32,
     pub wrong_share: f64,
     pub wrong_rows_min: u64,

@@ -44,7 +44,8 @@ function useAttention() {
         setFound({ failures: failures.reduce((sum, one) => sum + (one.count || 1), 0) });
       }, () => {});
     };
-    const soon = () => { timer ??= setTimeout(ask, 2000); };
+    const soon = () => { timer ??= setTimeout(ask, 5000); };
+    ask();
     const leave = live.subscribe('overview', soon, soon);
     return () => { clearTimeout(timer); leave(); };
   }, []);

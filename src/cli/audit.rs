@@ -1,13 +1,11 @@
 //! `tidegate audit`: every expected cell explained, or a list of holes with reason and remedy.
 
-use serde_json::{Value, json};
-
 use super::context::{Context, print};
 use super::list::{List, grouped};
-use super::selection::day_text;
-use crate::engine::knowledge;
-use crate::model::{Dataset, Day, Error, Result, Span};
-use crate::plan::{self, Audit, Served};
+use crate::engine::audits::{self, as_json, unexplained};
+use crate::model::{Day, Error, Result, Span};
+use crate::plan::Audit;
+use crate::read::choice;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -45,7 +43,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
 
 fn span(args: &Args) -> Result<Option<Span>> {
     let day = |text: &Option<String>, option| -> Result<Option<Day>> {
-        day_text(text.as_deref(), option)?.map(|text| Day::parse(&text)).transpose()
+        choice::day(text.as_deref(), option)?.map(|text| Day::parse(&text)).transpose()
     };
     let (from, to) = (day(&args.from, "--from")?, day(&args.to, "--to")?);
     if from.is_none() && to.is_none() {
@@ -60,26 +58,8 @@ fn span(args: &Args) -> Result<Option<Span>> {
 
 /// Audits the named datasets, or all of the catalogue.
 pub async fn audits(context: &Context, store: &dyn Store, names: &[String], span: Option<Span>) -> Result<Vec<Audit>> {
-    let named: Result<Vec<&std::sync::Arc<Dataset>>> = names.iter().map(|name| context.catalog.get(name)).collect();
-    let datasets = if names.is_empty() { context.catalog.datasets().iter().collect() } else { named? };
-    let knowledge = knowledge::read(store).await?;
-    // An audit needs no source; who is configured only explains what nobody can have.
     let sources = context.sources().unwrap_or_default();
-    let mut audits = Vec::new();
-    for dataset in datasets {
-        let coverage = store.coverage(&dataset.name).await?;
-        let failures = store.failures(Some(&dataset.name), false).await?;
-        // A span asks about tables that are kept; about others only when they are named.
-        let span = span.filter(|_| !names.is_empty() || !coverage.is_empty());
-        let offers = sources.iter().filter_map(|source| Some((source.name().to_string(), source.offer(dataset)?)));
-        let served = Served::new(offers.map(|(name, offer)| (name, offer.lacks_exchanges)));
-        audits.push(plan::audit(dataset, &knowledge, &coverage, &failures, &served, span, context.clock.now()));
-    }
-    Ok(audits)
-}
-
-pub fn unexplained(audits: &[Audit]) -> u64 {
-    audits.iter().map(|audit| audit.unexplained).sum()
+    audits::audits(store, &context.catalog, &sources, names, span, context.clock.now()).await
 }
 
 /// Tables that are kept, then holes, then the verdict.
@@ -149,31 +129,4 @@ fn holes(audit: &Audit, holes_max: usize, text: &mut String) {
         let more = audit.holes.len() - holes_max;
         text.push_str(&format!("{}: {more} more holes; --limit shows them, --json lists all\n", audit.dataset));
     }
-}
-
-pub fn as_json(audits: &[Audit]) -> Value {
-    let dataset = |audit: &Audit| {
-        let holes = audit.holes.iter().map(|hole| {
-            json!({
-                "securities": hole.area.securities.to_string(), "from": hole.area.span.from.to_string(),
-                "to": hole.area.span.to.to_string(), "state": hole.state.name(), "cells": hole.cells,
-                "reason": hole.reason, "remedy": hole.remedy,
-            })
-        });
-        let cells = &audit.cells;
-        json!({
-            "dataset": audit.dataset, "kept": audit.kept, "from": audit.span.map(|span| span.from.to_string()),
-            "to": audit.span.map(|span| span.to.to_string()), "points": audit.points,
-            "cells": {
-                "present": cells.present, "closed_day": cells.closed_day, "not_listed": cells.not_listed,
-                "suspended": cells.suspended, "source_said_so": cells.source_said_so, "not_due": cells.not_due,
-                "partial": cells.partial, "failed": cells.failed, "unknown": cells.unknown,
-            },
-            "unexplained": audit.unexplained, "holes": holes.collect::<Vec<_>>(), "notes": audit.notes,
-        })
-    };
-    json!({
-        "tables": audits.iter().filter(|audit| audit.kept).count(), "unexplained_holes": unexplained(audits),
-        "datasets": audits.iter().map(dataset).collect::<Vec<_>>(),
-    })
 }

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::context::{Context, print};
 use super::list::{List, grouped};
 use super::progress::stop_on_signal;
-use super::selection::{day_text, securities};
 use crate::check::Columns;
 use crate::compare::{ColumnReport, Report, Side, Wanted, compare, factors};
 use crate::engine::{Engine, knowledge};
 use crate::model::{Area, ColumnType, Dataset, Day, Error, Query, Result, Securities, Span, task::Request};
+use crate::read::choice::day;
 use crate::source::file::{self, Mapping, ReadOptions, Units};
 use crate::store::{Scan, Store};
 
@@ -129,8 +129,8 @@ impl<'a> Reader<'a> {
             Some(store) => knowledge::read(&**store).await?.securities,
             None => Default::default(),
         };
-        let (from, to) = (day_text(args.from.as_deref(), "--from")?, day_text(args.to.as_deref(), "--to")?);
-        let securities = securities(&args.codes, &known)?;
+        let (from, to) = (day(args.from.as_deref(), "--from")?, day(args.to.as_deref(), "--to")?);
+        let securities = known.chosen_by(&args.codes)?;
         let day = |text: &Option<String>, none: Day| text.as_deref().map_or(Ok(none), Day::parse);
         let span = Span::new(day(&from, Day::MIN)?, day(&to, Day::MAX)?);
         if span.is_empty() {

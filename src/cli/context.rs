@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine, Tokens};
+use crate::log::Log;
 use crate::model::{Clock, Dataset, Day, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::source::Source;
@@ -21,6 +22,7 @@ pub struct Context {
     pub config: Config,
     pub catalog: Arc<Catalog>,
     pub clock: Clock,
+    pub log: Log,
     /// Machine-readable output was asked for.
     pub json: bool,
     /// No progress.
@@ -242,6 +244,7 @@ impl Context {
                 slow_ms: failover.demote_slow_ms,
             },
             failover_wait_ms: failover.wait_ms,
+            probe_seconds: failover.probe_seconds,
             better_after_hours: failover.better_after_hours(),
             wrong_share: failover.wrong_share,
             wrong_rows_min: failover.wrong_rows_min,

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::context::{Context, print};
 use super::list::{List, duration, grouped};
-use super::selection::day_text;
 use crate::engine::days::DayReport;
 use crate::model::{Day, Error, Result, Span};
 use crate::plan::{DayState, DayStatus};
+use crate::read::choice;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -40,7 +40,7 @@ fn state(name: &str) -> std::result::Result<DayState, String> {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let day = |text: &Option<String>, option| -> Result<Option<Day>> {
-        day_text(text.as_deref(), option)?.map(|text| Day::parse(&text)).transpose()
+        choice::day(text.as_deref(), option)?.map(|text| Day::parse(&text)).transpose()
     };
     let to = day(&args.to, "--to")?.unwrap_or(context.clock.now().day());
     let from = day(&args.from, "--from")?.unwrap_or(to.plus(-args.days_back.max(0)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context::{Context, print};
 use super::list::grouped;
 use super::{audit, plan, sync};
-use crate::engine::Engine;
+use crate::engine::{Engine, audits};
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Day, ErrorKind, Result, task::Request};
 use crate::sim::{FaultScript, Market, MarketOptions, Server, ServerOptions};
@@ -58,13 +58,13 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     let audits = audit::audits(&demo, &*store, &[], None).await?;
     if demo.json {
-        demo.print_json(&audit::as_json(&audits))?;
+        demo.print_json(&audits::as_json(&audits))?;
     } else {
         print(&format!("\n{}", audit::as_text(&audits, 20)))?;
         print(&next_steps(&path))?;
     }
     server.stop().await;
-    Ok(code.max(u8::from(audit::unexplained(&audits) > 0)))
+    Ok(code.max(u8::from(audits::unexplained(&audits) > 0)))
 }
 
 /// Half a year (or more) of what most people keep.
@@ -96,7 +96,7 @@ fn demo_context(context: &Context, args: &Args) -> Result<Context> {
     let mut config = context.config.clone();
     config.options.store.stay_in_file();
     config.options.store.path = args.folder.join("tidegate.db");
-    Ok(Context { config, catalog: context.catalog.clone(), clock: context.clock.clone(), ..*context })
+    Ok(Context { config, catalog: context.catalog.clone(), clock: context.clock.clone(), log: context.log.clone(), ..*context })
 }
 
 fn engine(context: &Context, store: Arc<dyn crate::store::Store>, server: &Server) -> Result<Engine> {

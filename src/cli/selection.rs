@@ -1,12 +1,12 @@
 //! The options by which commands choose datasets, securities and days.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use clap::Args;
 
 use super::context::Context;
-use crate::model::{Day, Error, How, Result, Securities, SecurityList, Strategy, task::Request};
+use crate::model::{Error, How, Result, SecurityList, Strategy, task::Request};
+use crate::read::choice::day;
 
 /// Which datasets, which securities, which days.
 #[derive(Clone, Debug, Args)]
@@ -89,9 +89,9 @@ impl Selection {
     /// One request a dataset, checked as far as that is possible before anything starts.
     pub fn requests(&self, context: &Context, known: &SecurityList) -> Result<Vec<(String, Request)>> {
         let request = Request {
-            securities: securities(&self.codes, known)?,
+            securities: known.chosen_by(&self.codes)?,
             from: self.first_day(context)?,
-            to: day_text(self.to.as_deref(), "--to")?,
+            to: day(self.to.as_deref(), "--to")?,
             force: self.force,
             source: self.source.clone(),
             how: self.how(),
@@ -117,7 +117,7 @@ impl Selection {
             return Ok(Some(context.clock.now().day().plus(-days).to_string()));
         }
         let default = || context.default_from().map(|day| day.to_string());
-        Ok(day_text(self.from.as_deref(), "--from")?.or_else(default))
+        Ok(day(self.from.as_deref(), "--from")?.or_else(default))
     }
 
     fn how(&self) -> How {
@@ -129,39 +129,4 @@ impl Selection {
             partitions: self.partitions,
         }
     }
-}
-
-/// A day option in its canonical form.
-pub fn day_text(text: Option<&str>, option: &str) -> Result<Option<String>> {
-    let parse = |text| Day::parse(text).map(|day| day.to_string()).map_err(|error| error.while_doing(option));
-    text.map(parse).transpose()
-}
-
-/// Codes as people write them, as canonical ones. Bare digits must name exactly one known security.
-pub fn securities(codes: &[String], known: &SecurityList) -> Result<Securities> {
-    if codes.is_empty() {
-        return Ok(Securities::All);
-    }
-    let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| canonical(code.trim(), known)).collect();
-    Ok(Securities::Some(codes?))
-}
-
-fn canonical(code: &str, known: &SecurityList) -> Result<Arc<str>> {
-    let is_bare = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
-    if is_bare && !known.is_empty() {
-        let matching = known.matching(code);
-        return match matching.as_slice() {
-            [one] => Ok(one.code.clone()),
-            [] => Err(Error::not_found(format!("no security has the code {code}"))
-                .hint("see `tidegate show stock_basic`; indices need their suffix, such as 000300.SH")),
-            several => {
-                let codes: Vec<&str> = several.iter().map(|security| &*security.code).collect();
-                Err(Error::invalid(format!("{code} can mean {}", codes.join(" or "))).hint("add the suffix"))
-            }
-        };
-    }
-    let canonical = crate::model::code::canonical(code);
-    canonical.map(Arc::from).ok_or_else(|| {
-        Error::invalid(format!("{code:?} is not a security code")).hint("write 000001.SZ, 600519.SH or 920001.BJ")
-    })
 }

@@ -15,9 +15,13 @@ use crate::feed::{Feed, FeedOptions};
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::serve::cache::{Cache, CacheOptions, Fresh};
 use crate::serve::live::{Live, SocketOptions};
-use crate::serve::{Parts, ServeOptions, Service, Setting};
+use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
+
+/// In which everything that was drained may be written down.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The languages that the store is served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -124,10 +128,23 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let mirrors: serde_json::Map<_, _> = mirrors.into_iter().map(|(name, url)| (name, url.into())).collect();
         context.print_json(&serde_json::json!({ "url": first, "mirrors": mirrors }))?;
     }
-    while let Some(ended) = serving.join_next().await {
-        ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+    let ended = async {
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+        }
+        Ok(0)
+    };
+    let drained = async {
+        stop.wait().await;
+        tokio::time::sleep(Duration::from_secs(context.options().serve.drain_seconds) + LAST_WORDS).await;
+    };
+    tokio::select! {
+        ended = ended => ended,
+        () = drained => {
+            tracing::warn!("what is still under way is cut off");
+            Ok(0)
+        }
     }
-    Ok(0)
 }
 
 /// The API and the dashboard; the answer is their address.
@@ -152,6 +169,8 @@ async fn start_service(
     };
     let service = Service::start(Parts {
         live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+        cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
+        memory: Memory::default(),
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
@@ -168,6 +187,11 @@ async fn start_service(
     let url = format!("http://{address}");
     eprintln!("serving the API on {url}; Ctrl-C ends it");
     Ok(url)
+}
+
+fn cache_options(context: &Context) -> CacheOptions {
+    let cache = &context.options().cache;
+    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
 }
 
 /// Every dialect with its address.

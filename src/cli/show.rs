@@ -7,12 +7,12 @@ use arrow_array::Array;
 use futures::TryStreamExt;
 
 use super::context::Context;
-use super::export::{Format, RowWriter, Units, writer};
 use super::list::grouped;
-use super::selection::{day_text, securities};
 use super::table::{TableOptions, writer_with};
 use crate::engine::knowledge;
-use crate::model::{Dataset, Error, Filter, Order, Query, Result, Securities};
+use crate::model::{Error, Result};
+use crate::read::choice::{Choice, Wanted, day};
+use crate::read::write::{Format, RowWriter, Units, writer};
 use crate::read::{FACTORS, PARAMETERS, View};
 use crate::store::Scan;
 
@@ -94,7 +94,7 @@ impl Seen {
 pub struct Args {
     #[command(flatten)]
     rows: Rows,
-    /// table, csv, json (an array), jsonl (an object a line) or parquet
+    /// table, csv, json (an array), jsonl (an object a line), parquet or arrow (an IPC stream)
     #[arg(long, default_value = "table")]
     format: String,
 }
@@ -110,61 +110,32 @@ pub struct ExportArgs {
     /// The file; it appears only when it is complete
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// csv, json, jsonl or parquet [default: by the file's ending]
+    /// csv, json, jsonl, parquet or arrow [default: by the file's ending]
     #[arg(long)]
     format: Option<String>,
 }
 
 impl Rows {
-    fn query(&self, dataset: &Dataset, known: &crate::model::SecurityList) -> Result<Query> {
-        let mut query = Query { limit: self.limit, offset: self.offset, ..Query::all(&dataset.name) };
-        if let Securities::Some(codes) = securities(&self.codes, known)? {
-            let column = dataset.security.clone().ok_or_else(|| no_column(dataset, "--codes", "securities"))?;
-            query.filters.push(Filter::In { column, values: codes.iter().map(|code| code.to_string()).collect() });
-        }
-        let (from, to) = (day_text(self.from.as_deref(), "--from")?, day_text(self.to.as_deref(), "--to")?);
-        if from.is_some() || to.is_some() {
-            let column = dataset.time.clone().ok_or_else(|| no_column(dataset, "--from and --to", "days"))?;
-            query.filters.push(Filter::Between { column, from, to });
-        }
-        for filter in &self.filters {
-            query.filters.push(equals(dataset, filter)?);
-        }
-        query.columns = self.columns.iter().map(|name| known_column(dataset, name)).collect::<Result<_>>()?;
-        query.order = self.order.iter().map(|name| order(dataset, name)).collect::<Result<_>>()?;
-        Ok(query)
+    fn choice(&self) -> Result<Choice> {
+        Ok(Choice {
+            codes: self.codes.clone(),
+            from: day(self.from.as_deref(), "--from")?,
+            to: day(self.to.as_deref(), "--to")?,
+            filters: self.filters.iter().map(|filter| equals(filter)).collect::<Result<_>>()?,
+            columns: self.columns.clone(),
+            order: self.order.clone(),
+            limit: self.limit,
+            offset: self.offset,
+        })
     }
 }
 
-fn no_column(dataset: &Dataset, option: &str, what: &str) -> Error {
-    let message = format!("{} is not kept by {what}, so {option} cannot choose from it", dataset.name);
-    Error::invalid(message).hint("choose with --where COLUMN=VALUE")
-}
-
-fn known_column(dataset: &Dataset, name: &str) -> Result<String> {
-    let found = dataset.column(name).map(|column| column.name.clone());
-    found.ok_or_else(|| {
-        let error = Error::not_found(format!("{} has no column {name:?}", dataset.name));
-        let closest = dataset
-            .columns
-            .iter()
-            .max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
-        let near = closest.map(|column| format!("did you mean {}? ", column.name)).unwrap_or_default();
-        error.hint(format!("{near}`tidegate datasets {}` lists them", dataset.name))
-    })
-}
-
-fn equals(dataset: &Dataset, filter: &str) -> Result<Filter> {
+fn equals(filter: &str) -> Result<Wanted> {
     let Some((column, values)) = filter.split_once('=') else {
         return Err(Error::invalid(format!("--where {filter} has no =")).hint("write --where COLUMN=VALUE"));
     };
-    let column = known_column(dataset, column.trim())?;
-    Ok(Filter::In { column, values: values.split(',').map(|value| value.trim().to_string()).collect() })
-}
-
-fn order(dataset: &Dataset, name: &str) -> Result<Order> {
-    let descending = name.starts_with('-');
-    Ok(Order { column: known_column(dataset, name.trim_start_matches('-'))?, descending })
+    let values = values.split(',').map(|value| value.trim().to_string()).collect();
+    Ok(Wanted::Among { column: column.trim().to_string(), values })
 }
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
@@ -215,7 +186,7 @@ async fn write(context: &Context, rows: &Rows, output: Output, out: Box<dyn Writ
     let known = knowledge::read(&*store).await?.securities;
     let reader = context.reader(store).with(rows.seen.view()?);
     let dataset = reader.dataset(&dataset);
-    let query = rows.query(&dataset, &known)?;
+    let query = rows.choice()?.query(&dataset, &known)?;
     let units = if rows.tushare_units { Units::Tushare } else { Units::Canonical };
     if let Some(anchor) = reader.anchor(&query).filter(|_| !context.quiet) {
         let each = "each security's last factor on or before it";

@@ -6,8 +6,8 @@ use std::io::Write;
 use arrow_array::RecordBatch;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::export::{OutputColumn, Pipe, RowWriter, Units, cannot_write, cells_of, select};
 use crate::model::{ColumnType, Dataset, Result};
+use crate::read::write::{OutputColumn, Pipe, RowWriter, Units, cannot_write, cells_of, select};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug)]

@@ -80,6 +80,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("failover.cool_down_first_ms", Integer(1, 86_400_000)),
     ("failover.cool_down_cap_ms", Integer(1, 86_400_000)),
     ("failover.wait_ms", Integer(0, 86_400_000)),
+    ("failover.probe_seconds", Integer(1, 600)),
     ("failover.better_after_hours", Integer(0, 8_760)),
     ("failover.wrong_share", Float(0.01, 1.0)),
     ("failover.wrong_rows_min", Integer(1, 1_000_000)),

@@ -128,6 +128,15 @@ impl Breakers {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
+    /// Until when `source` is left alone as a whole, and why.
+    pub fn aside(&self, source: &str, now: Instant) -> Option<(Instant, Option<String>)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&(source.to_owned(), None))?.door(now) {
+            Door::AsideUntil(until) => Some((until, self.reason(source))),
+            Door::Usable | Door::Probe => None,
+        }
+    }
+
     /// Whether `source` may be asked about `dataset`.
     pub fn door(&self, source: &str, dataset: &str, now: Instant) -> Door {
         self.both(source, dataset).iter().map(|breaker| breaker.door(now)).max().unwrap_or(Door::Usable)

@@ -6,9 +6,11 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod audits;
 pub mod breaker;
 pub mod conflicts;
 pub mod days;
+pub mod doors;
 pub mod engines;
 pub mod fetch;
 pub mod gate;
@@ -72,6 +74,8 @@ pub struct Options {
     pub standing: StandingPolicy,
     /// The longest refusal that is waited out while another source could be asked.
     pub failover_wait_ms: u64,
+    /// How long a source may take to answer a probe.
+    pub probe_seconds: u32,
     /// Hours after which a better source is asked for what another one served; `None`: the dataset's own hours.
     pub better_after_hours: Option<i32>,
     /// Share of rows with wrong units from which a source is not believed, and the rows that prove it.
@@ -111,6 +115,7 @@ impl Default for Options {
             breaker: BreakerPolicy { failed_in_a_row_max: 8, cool_down_first_ms: 30_000, cool_down_cap_ms: 1_800_000 },
             standing: StandingPolicy { hours: 6, calls_min: 20, failed_share: 0.3, wrong_max: 0, slow_ms: 20_000 },
             failover_wait_ms: 2_000,
+            probe_seconds: 20,
             better_after_hours: None,
             wrong_share: 0.5,
             wrong_rows_min: 10,

@@ -173,7 +173,7 @@ fn write_double(out: &mut Vec<u8>, value: impl Into<f64> + std::fmt::Display + C
 /// `Day::MIN` stands for a missing part of a key.
 fn write_day(out: &mut Vec<u8>, number: i32) {
     if Day(number) != Day::MIN {
-        out.extend_from_slice(Day(number).to_string().as_bytes());
+        Day(number).write(out);
     }
 }
 

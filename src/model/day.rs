@@ -99,6 +99,17 @@ impl Day {
         (self.0..=last.0).map(Day)
     }
 
+    /// Appends `YYYY-MM-DD`, quicker than formatting does.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let date = self.date();
+        let year = date.year().unsigned_abs();
+        let digit = |number: u16| b'0' + (number % 10) as u8;
+        let pair = |number: i8| [digit(number.unsigned_abs().into()), digit(u16::from(number.unsigned_abs()) / 10)];
+        let ([month, months], [day, days]) = (pair(date.month()), pair(date.day()));
+        let years = [digit(year / 1000), digit(year / 100), digit(year / 10), digit(year)];
+        out.extend_from_slice(&[years[0], years[1], years[2], years[3], b'-', months, month, b'-', days, day]);
+    }
+
     /// `YYYYMMDD`, the form of Tushare.
     pub fn compact(self) -> String {
         let date = self.date();
@@ -130,6 +141,9 @@ mod tests {
             assert_eq!(day.0, number, "{text}");
             assert_eq!(Day::parse(&day.to_string()).unwrap(), day);
             assert_eq!(Day::parse(&day.compact()).unwrap(), day);
+            let mut written = Vec::new();
+            day.write(&mut written);
+            assert_eq!(written, day.to_string().as_bytes());
         }
         for text in ["", "2024-13-01", "20230229", "2024/01/01", "２０２４０１０１", "-2024011"] {
             assert!(Day::parse(text).is_err(), "{text}");

@@ -1,11 +1,12 @@
 //! Securities: one identity, dated codes, listed and delisted days. The universe of a day includes the delisted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::area::Span;
+use super::area::{self, Span};
 use super::code::Exchanges;
 use super::day::Day;
+use super::error::{Error, Result};
 
 /// One security.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,5 +92,37 @@ impl Securities {
         let matches =
             |security: &&Security| starts(&security.code) || security.former.iter().any(|former| starts(former));
         self.all.iter().filter(matches).collect()
+    }
+
+    /// Codes as people write them, as canonical ones; none mean all.
+    pub fn chosen_by(&self, codes: &[String]) -> Result<area::Securities> {
+        if codes.is_empty() {
+            return Ok(area::Securities::All);
+        }
+        let codes: Result<BTreeSet<Arc<str>>> = codes.iter().map(|code| self.meant_by(code)).collect();
+        codes.map(area::Securities::Some)
+    }
+
+    /// The code that people mean, as the canonical one. Bare digits must name exactly one known security, as far as any
+    /// is known.
+    pub fn meant_by(&self, code: &str) -> Result<Arc<str>> {
+        let code = code.trim();
+        let is_bare = code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit());
+        if is_bare && !self.is_empty() {
+            let matching = self.matching(code);
+            return match matching.as_slice() {
+                [one] => Ok(one.code.clone()),
+                [] => Err(Error::not_found(format!("no security has the code {code}"))
+                    .hint("see `tidegate show stock_basic`; indices need their suffix, such as 000300.SH")),
+                several => {
+                    let codes: Vec<&str> = several.iter().map(|security| &*security.code).collect();
+                    Err(Error::invalid(format!("{code} can mean {}", codes.join(" or "))).hint("add the suffix"))
+                }
+            };
+        }
+        let canonical = super::code::canonical(code);
+        canonical.map(Arc::from).ok_or_else(|| {
+            Error::invalid(format!("{code:?} is not a security code")).hint("write 000001.SZ, 600519.SH or 920001.BJ")
+        })
     }
 }

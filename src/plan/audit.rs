@@ -150,10 +150,10 @@ fn first_claimed_day(coverage: &Coverage) -> Option<Day> {
 }
 
 /// Which cells have been asked for, by member: from which point on.
-struct Scope {
-    members: Members,
+pub(super) struct Scope {
+    pub(super) members: Members,
     /// Each member's life as points, and the first point from which it was asked for (`usize::MAX`: never).
-    asked: Vec<(Range<usize>, usize)>,
+    pub(super) asked: Vec<(Range<usize>, usize)>,
     /// The first point from which everybody was asked for.
     market_from: usize,
 }
@@ -161,7 +161,7 @@ struct Scope {
 impl Scope {
     /// Everybody is meant from the first market claim on, or when more than half of all securities have claims of
     /// their own; otherwise only the securities that have claims, each from its first one on.
-    fn new(
+    pub(super) fn new(
         dataset: &Dataset,
         knowledge: &Knowledge,
         coverage: &Coverage,
@@ -193,37 +193,37 @@ impl Scope {
 }
 
 /// Depths by point: how many members are asked for, answered, awaited again, and failed.
-struct Depths {
-    asked: Vec<u64>,
-    held: Vec<u64>,
-    awaited: Vec<u64>,
-    failed: Vec<u64>,
+pub(super) struct Depths {
+    pub(super) asked: Vec<u64>,
+    pub(super) held: Vec<u64>,
+    pub(super) awaited: Vec<u64>,
+    pub(super) failed: Vec<u64>,
 }
 
 /// The members of some exchanges: those that a claim over the market leaves out, or that no source has.
-struct Group {
+pub(super) struct Group {
     lacks: Exchanges,
     depths: Depths,
 }
 
 impl Group {
     /// Its cells at a point, and how many of them have an answer of their own.
-    fn at(&self, index: usize) -> (u64, u64) {
+    pub(super) fn at(&self, index: usize) -> (u64, u64) {
         let all = self.depths.asked[index];
         (all, (self.depths.held[index] + self.depths.awaited[index]).min(all))
     }
 }
 
-struct Auditor<'a> {
-    dataset: &'a Dataset,
-    knowledge: &'a Knowledge,
-    coverage: &'a Coverage,
-    timeline: &'a Timeline<'a>,
-    scope: &'a Scope,
+pub(super) struct Auditor<'a> {
+    pub(super) dataset: &'a Dataset,
+    pub(super) knowledge: &'a Knowledge,
+    pub(super) coverage: &'a Coverage,
+    pub(super) timeline: &'a Timeline<'a>,
+    pub(super) scope: &'a Scope,
     failures: Vec<&'a Failure>,
     /// By point: the market claim that answers it.
-    market: Vec<Option<&'a Claim>>,
-    depths: Depths,
+    pub(super) market: Vec<Option<&'a Claim>>,
+    pub(super) depths: Depths,
     groups: Vec<Group>,
     served: &'a Served,
     now: Instant,
@@ -239,7 +239,7 @@ struct Spot {
 
 impl<'a> Auditor<'a> {
     #[expect(clippy::too_many_arguments, reason = "an audit is where everything meets")]
-    fn new(
+    pub(super) fn new(
         dataset: &'a Dataset,
         knowledge: &'a Knowledge,
         coverage: &'a Coverage,
@@ -266,7 +266,7 @@ impl<'a> Auditor<'a> {
         Auditor { dataset, knowledge, coverage, timeline, scope, failures, market, depths, groups, served, now }
     }
 
-    fn group(&self, lacks: &Exchanges) -> Option<&Group> {
+    pub(super) fn group(&self, lacks: &Exchanges) -> Option<&Group> {
         self.groups.iter().find(|group| group.lacks == *lacks)
     }
 
@@ -325,7 +325,7 @@ impl<'a> Auditor<'a> {
         if self.scope.members.members.is_empty() { 1 } else { self.depths.asked[index] }
     }
 
-    fn suspended(&self, index: usize) -> u64 {
+    pub(super) fn suspended(&self, index: usize) -> u64 {
         expect::suspended_on(self.dataset, self.knowledge, self.timeline.points[index]) as u64
     }
 
@@ -404,7 +404,7 @@ impl<'a> Auditor<'a> {
 
     /// Cells without an answer: asked for in vain, of securities that no source has, or not asked for.
     fn count_open(&self, index: usize, open: u64, failed: u64, cells: &mut Cells, spots: &mut Vec<Spot>) {
-        let failed = if self.market_failed(index) { open } else { failed.min(open) };
+        let failed = if self.market_failure(index).is_some() { open } else { failed.min(open) };
         cells.failed += failed;
         cells.unknown += open - failed;
         if failed > 0 {
@@ -422,7 +422,7 @@ impl<'a> Auditor<'a> {
     }
 
     /// Suspended members (of some exchanges) that were asked for at a point: with an answer of their own, and without.
-    fn suspended_of_asked(&self, index: usize, among: Option<&Exchanges>) -> (u64, u64) {
+    pub(super) fn suspended_of_asked(&self, index: usize, among: Option<&Exchanges>) -> (u64, u64) {
         let day = self.timeline.points[index];
         if self.suspended(index) == 0 {
             return (0, 0);
@@ -441,10 +441,11 @@ impl<'a> Auditor<'a> {
         (answered, open)
     }
 
-    fn market_failed(&self, index: usize) -> bool {
+    /// The unresolved failure of the whole market at a point.
+    pub(super) fn market_failure(&self, index: usize) -> Option<&'a Failure> {
         let day = self.timeline.points[index];
-        let hit = |failure: &&Failure| failure.area.securities == Securities::All && failure.area.span.contains(day);
-        self.failures.iter().any(hit)
+        let hit = |failure: &&&Failure| failure.area.securities == Securities::All && failure.area.span.contains(day);
+        self.failures.iter().find(hit).copied()
     }
 
     /// Closed days, cells outside of a security's life, and points that are not due.
@@ -490,7 +491,7 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    fn is_changed_since(&self, claim: &Claim, day: Day) -> bool {
+    pub(super) fn is_changed_since(&self, claim: &Claim, day: Day) -> bool {
         let mut own = self.coverage.security.values().flatten();
         own.any(|own| own.at >= claim.at && own.area.span.contains(day))
     }

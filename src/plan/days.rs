@@ -1,10 +1,10 @@
 //! What became of each day, from the calendar, the claims and the failures: nothing is kept for it.
 
 use super::Knowledge;
+use super::cells::no_point;
 use super::expect;
 use super::schedule::Schedule;
 use super::timeline::Timeline;
-use crate::model::dataset::Points;
 use crate::model::{Claim, Coverage, Dataset, Day, Evidence, Exchanges, Failure, Instant, Securities, Span};
 
 /// How a day stands.
@@ -98,16 +98,6 @@ pub fn day_statuses(
         answered(coverage, &timeline, &members, &plain)
     };
     span.from.to(span.to).map(status).collect()
-}
-
-/// Why there is nothing to ask for on a day between two points.
-fn no_point(points: Points) -> &'static str {
-    match points {
-        Points::Trading | Points::Calendar => "not a trading day",
-        Points::WeekEnd => "not the last trading day of a week",
-        Points::MonthEnd => "not the last trading day of a month",
-        Points::QuarterEnd => "not the end of a report period",
-    }
 }
 
 /// Who has a cell on a day.

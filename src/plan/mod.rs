@@ -1,6 +1,7 @@
 //! The planner, pure: dataset + ledger + calendar + securities + quotas -> slices with calls, rows and minutes.
 
 mod audit;
+mod cells;
 mod days;
 mod expect;
 mod judge;
@@ -18,6 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use audit::{Audit, Cells, Hole, HoleState, Served, audit};
+pub use cells::{CellState, DayCell, day_cells};
 pub use days::{DayState, DayStatus, LastSync, day_statuses, last_syncs};
 pub use expect::SECURITIES_DEFAULT;
 pub use judge::judge;

@@ -2,11 +2,13 @@
 //! believed then), as known on a day (which versions had been announced), and with adjusted prices.
 
 mod adjust;
+pub mod choice;
 mod factors;
 mod gather;
 pub mod rows;
 mod versions;
 mod view;
+pub mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

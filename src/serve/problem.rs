@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::model::{Error, ErrorKind};
 
 /// What went wrong, as `application/problem+json`.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
     /// A URI reference that names the kind: `/docs#problem-invalid`.
     #[serde(rename = "type")]

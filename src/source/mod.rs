@@ -61,6 +61,11 @@ pub trait Source: Send + Sync {
     /// Asks the cheapest question there is, to see whether the door opens.
     async fn probe(&self) -> Result<()>;
 
+    /// What a probe asks, for people.
+    fn probe_question(&self) -> &'static str {
+        "whether it answers"
+    }
+
     /// What it answers as a source of whole tables with a key; `None` when it is no database.
     fn tables(&self) -> Option<&dyn tables::Tables> {
         None

@@ -42,7 +42,7 @@ export function RunCard({ id, onEnd }) {
         </span>
       </div>
       ${run.note && html`<p class=${run.state === 'failed' ? 'bad-text' : 'soft'}>${run.note}</p>`}
-      ${!over && html`<${Progress} part=${sum.done + sum.failed} whole=${sum.planned} bad=${sum.failed} live label=${t('run.number', { id: run.id })} />`}
+      ${!over && (run.task_list ?? []).length !== 1 && html`<${Progress} part=${sum.done + sum.failed} whole=${sum.planned} bad=${sum.failed} live label=${t('run.number', { id: run.id })} />`}
       <${Figures}>
         <${Figure} label=${t('run.slices')} value=${`${number(sum.done + sum.failed)} / ${number(sum.planned)}`} note=${sum.failed ? t('progress.failed', { count: number(sum.failed) }) : undefined} tone=${sum.failed ? 'warn' : ''} />
         <${Figure} label=${t('run.rows')} value=${short(sum.rows)} note=${sum.rows_per_second != null ? rate(sum.rows_per_second) : undefined} />

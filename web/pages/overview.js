@@ -114,14 +114,14 @@ function Sources({ sources }) {
     <ul class="quota">${sources.map((source) => html`<li key=${source.name}>
       <div class="row"><b>${source.name}</b><${State} tone=${source.open ? 'good' : 'bad'}>${t(source.open ? 'source.open' : 'source.shut')}<//>
         <span class="right soft">${source.per_day != null ? t('overview.left', { left: number(source.left_today), limit: number(source.per_day) }) : t('overview.unlimited', { used: number(source.used_today) })}</span></div>
-      ${source.per_day != null && html`<${Meter} used=${source.used_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
+      ${source.per_day != null && html`<${Meter} left used=${source.used_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
       ${source.per_minute != null && html`<small class="faint">${t('overview.minute', { count: number(source.per_minute) })}</small>`}
     </li>`)}</ul>
   <//>`;
 }
 
 export default function Overview({ query }) {
-  const found = useGet('/api/v1/overview', { channels: ['overview'], seconds: 60 });
+  const found = useGet('/api/v1/overview', { channels: ['overview'], seconds: 60, calm: 1500 });
   return html`<${Loaded} from=${found} lines=${10}>${(overview) => html`<div class="overview">
     <${Summary} overview=${overview} state=${query.state} />
     <div class="sides">

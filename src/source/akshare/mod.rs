@@ -275,6 +275,10 @@ impl Source for AkshareSource {
     }
 
     /// A few bars of one security.
+    fn probe_question(&self) -> &'static str {
+        "the bars of 000001 from 2024-01-02 to 2024-01-10"
+    }
+
     async fn probe(&self) -> Result<()> {
         let params = [("symbol", "000001"), ("period", "daily"), ("start_date", "20240102"), ("end_date", "20240110")];
         let question = Question {

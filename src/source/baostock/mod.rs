@@ -322,6 +322,10 @@ impl Source for BaostockSource {
     }
 
     /// Logs in.
+    fn probe_question(&self) -> &'static str {
+        "a login"
+    }
+
     async fn probe(&self) -> Result<()> {
         self.pool.knock().await.map_err(|error| error.while_doing("asking baostock whether it answers"))
     }

@@ -157,6 +157,10 @@ impl Source for DatabaseSource {
         Ok(answer.page)
     }
 
+    fn probe_question(&self) -> &'static str {
+        "a connection and an empty question"
+    }
+
     async fn probe(&self) -> Result<()> {
         self.place.probe().await
     }

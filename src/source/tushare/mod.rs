@@ -219,6 +219,10 @@ impl Source for TushareSource {
     }
 
     /// One row of the table that every account may ask for. A refusal of that table alone shows that the door is open.
+    fn probe_question(&self) -> &'static str {
+        "the bar of 000001.SZ of 2024-01-02"
+    }
+
     async fn probe(&self) -> Result<()> {
         let params = [("ts_code", "000001.SZ"), ("trade_date", "20240102")];
         let params = params.map(|(name, value)| (name.to_string(), value.into()));

@@ -45,7 +45,7 @@ export default {
   'overview.idle.start': '开始同步',
   'overview.waiting': '{count} 个等待中：',
   'overview.quota': '今日剩余额度',
-  'overview.quota.of': '{name} 今日已用额度',
+  'overview.quota.of': '{name} 今日剩余额度',
   'overview.left': '剩 {left} / {limit} 次',
   'overview.unlimited': '已用 {used} 次，无日限额',
   'overview.minute': '每分钟至多 {count} 次',

@@ -1,4 +1,4 @@
-//! Rows to files: CSV, JSON, lines of JSON and Parquet, streamed to any writer.
+//! Rows to files and answers: CSV, JSON, lines of JSON, Parquet and Arrow, streamed to any writer.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -30,7 +30,7 @@ pub trait RowWriter: Send {
 }
 
 /// The names of all formats, for messages.
-const NAMES: &str = "csv, json, jsonl and parquet";
+const NAMES: &str = "csv, json, jsonl, parquet and arrow";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -42,6 +42,8 @@ pub enum Format {
     Jsonl,
     /// Compressed with zstd; decimals exact.
     Parquet,
+    /// The stream format of Arrow IPC; decimals exact.
+    Arrow,
 }
 
 impl Format {
@@ -52,7 +54,30 @@ impl Format {
             "json" => Ok(Format::Json),
             "jsonl" | "ndjson" => Ok(Format::Jsonl),
             "parquet" => Ok(Format::Parquet),
+            "arrow" => Ok(Format::Arrow),
             _ => Err(Error::invalid(format!("{name:?} is not a format")).hint(format!("choose one of {NAMES}"))),
+        }
+    }
+
+    /// The ending of its files.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Json => "json",
+            Format::Jsonl => "jsonl",
+            Format::Parquet => "parquet",
+            Format::Arrow => "arrow",
+        }
+    }
+
+    /// What HTTP calls it.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::Json => "application/json",
+            Format::Jsonl => "application/x-ndjson",
+            Format::Parquet => "application/vnd.apache.parquet",
+            Format::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 
@@ -91,15 +116,18 @@ pub fn writer(
         (Format::Json, _) => Ok(Box::new(TextWriter::json(columns, out, true)?)),
         (Format::Jsonl, _) => Ok(Box::new(TextWriter::json(columns, out, false)?)),
         (Format::Parquet, Units::Canonical) => Ok(Box::new(ParquetWriter::new(&columns, out)?)),
-        (Format::Parquet, Units::Tushare) => Err(Error::invalid("Parquet is written in shares and yuan only")
-            .hint("choose --format csv for Tushare's units")),
+        (Format::Arrow, Units::Canonical) => Ok(Box::new(StreamWriter::new(&columns, out)?)),
+        (Format::Parquet | Format::Arrow, Units::Tushare) => {
+            let error = Error::invalid(format!("{} is written in shares and yuan only", format.ending()));
+            Err(error.hint("choose --format csv for Tushare's units"))
+        }
     }
 }
 
 /// A column as it is written.
 #[derive(Clone, Debug)]
-pub(super) struct OutputColumn {
-    pub(super) column: Column,
+pub struct OutputColumn {
+    pub column: Column,
     /// Where it stands in a batch.
     position: usize,
     /// Powers of ten by which numbers are divided.
@@ -107,7 +135,7 @@ pub(super) struct OutputColumn {
     compact_dates: bool,
 }
 
-pub(super) fn select(dataset: &Dataset, names: &[String], units: Units) -> Result<Vec<OutputColumn>> {
+pub fn select(dataset: &Dataset, names: &[String], units: Units) -> Result<Vec<OutputColumn>> {
     let is_tushare = units == Units::Tushare;
     let columns: Vec<&Column> = match names {
         [] => dataset.columns.iter().collect(),
@@ -134,13 +162,13 @@ fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Column> {
 }
 
 /// An output whose reader may go away. From then on everything is accepted and dropped.
-pub(super) struct Pipe {
+pub struct Pipe {
     out: Box<dyn Write + Send>,
     closed: bool,
 }
 
 impl Pipe {
-    pub(super) fn new(out: impl Write + Send + 'static) -> Pipe {
+    pub fn new(out: impl Write + Send + 'static) -> Pipe {
         Pipe { out: Box::new(out), closed: false }
     }
 
@@ -177,7 +205,7 @@ impl Write for Pipe {
 }
 
 /// A failure of the output, for any writer of rows.
-pub(super) fn cannot_write(cause: io::Error) -> Error {
+pub fn cannot_write(cause: io::Error) -> Error {
     let error = match cause.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             Error::storage("the output cannot be written: the disk is full").hint("free some space or write elsewhere")
@@ -300,7 +328,7 @@ impl RowWriter for TextWriter {
 }
 
 /// The columns of a batch, ready to be written.
-pub(super) fn cells_of<'a>(batch: &'a RecordBatch, columns: &[OutputColumn]) -> Result<Vec<Cells<'a>>> {
+pub fn cells_of<'a>(batch: &'a RecordBatch, columns: &[OutputColumn]) -> Result<Vec<Cells<'a>>> {
     let cells = columns.iter().map(|output| match batch.columns().get(output.position) {
         Some(array) => Cells::of(array.as_ref()),
         None => Err(Error::bug(format!("rows without {} were given to their writer", output.column.name))),
@@ -309,7 +337,7 @@ pub(super) fn cells_of<'a>(batch: &'a RecordBatch, columns: &[OutputColumn]) -> 
 }
 
 impl OutputColumn {
-    pub(super) fn write(&self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
+    pub fn write(&self, cells: &Cells, row: usize, out: &mut Vec<u8>) {
         let from = out.len();
         match self.column.kind {
             ColumnType::Float if self.shift != 0 => write_shifted_float(cells, row, self.shift, out),
@@ -349,9 +377,94 @@ fn write_shifted_float(cells: &Cells, row: usize, shift: i8, out: &mut Vec<u8>) 
     }
 }
 
-fn write_json_text(out: &mut Vec<u8>, text: &str) {
+pub fn write_json_text(out: &mut Vec<u8>, text: &str) {
+    let is_plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if is_plain {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     // Writing text into memory cannot fail.
     let _ = serde_json::to_writer(out, text);
+}
+
+/// Rows as JSON arrays, written straight from Arrow: `[["000001.SZ","2024-01-02",9.39],...]`. Instants are in RFC 3339.
+pub struct JsonArrays {
+    columns: Vec<OutputColumn>,
+    out: Vec<u8>,
+    rows: u64,
+    scratch: Vec<u8>,
+}
+
+impl JsonArrays {
+    /// Appends to `out` what the batches hold of `columns` (none: all of the dataset), in their order.
+    pub fn new(dataset: &Dataset, columns: &[String], mut out: Vec<u8>) -> Result<JsonArrays> {
+        out.push(b'[');
+        let columns = select(dataset, columns, Units::Canonical)?;
+        Ok(JsonArrays { columns, out, rows: 0, scratch: Vec::new() })
+    }
+
+    /// The rows of a batch in this order of positions.
+    pub fn write(&mut self, batch: &RecordBatch, positions: impl Iterator<Item = usize>) -> Result<()> {
+        let cells = cells_of(batch, &self.columns)?;
+        for row in positions {
+            if self.rows > 0 {
+                self.out.push(b',');
+            }
+            self.rows += 1;
+            self.out.push(b'[');
+            for (at, (cell, output)) in cells.iter().zip(&self.columns).enumerate() {
+                if at > 0 {
+                    self.out.push(b',');
+                }
+                output.write_json_cell(cell, row, &mut self.scratch, &mut self.out);
+            }
+            self.out.push(b']');
+        }
+        Ok(())
+    }
+
+    /// What was written, the end of the list included.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.out.push(b']');
+        self.out
+    }
+}
+
+impl OutputColumn {
+    fn write_json_cell(&self, cells: &Cells, row: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        if cells.is_null(row) {
+            return out.extend_from_slice(b"null");
+        }
+        if cells.is_number() {
+            let from = out.len();
+            cells.write(row, 0, out);
+            if out.len() == from {
+                out.extend_from_slice(b"null");
+            }
+            return;
+        }
+        scratch.clear();
+        cells.write(row, 0, scratch);
+        match self.column.kind {
+            ColumnType::Text => write_json_text(out, &String::from_utf8_lossy(scratch)),
+            // A missing part of a key.
+            _ if scratch.is_empty() => out.extend_from_slice(b"null"),
+            kind => {
+                out.push(b'"');
+                match (kind, scratch.get(10)) {
+                    (ColumnType::Datetime, Some(b' ')) => {
+                        scratch[10] = b'T';
+                        out.extend_from_slice(scratch);
+                        out.extend_from_slice(b"+08:00");
+                    }
+                    _ => out.extend_from_slice(scratch),
+                }
+                out.push(b'"');
+            }
+        }
+    }
 }
 
 /// Replaces what stands in `out` from `from` on by `text` as a CSV cell. Text that a reader would take for a missing
@@ -378,10 +491,18 @@ struct ParquetWriter {
 /// Rows that are held before they are compressed and written.
 const ROW_GROUP_ROWS: usize = 128 * 1024;
 
+fn schema_of(columns: &[OutputColumn]) -> Arc<Schema> {
+    Arc::new(Schema::new(columns.iter().map(|output| field_of(&output.column)).collect::<Vec<Field>>()))
+}
+
+fn with_schema(batch: &RecordBatch, schema: &Arc<Schema>) -> Result<RecordBatch> {
+    RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
+        .map_err(|cause| Error::bug("rows do not fit the columns of the output").caused_by(cause))
+}
+
 impl ParquetWriter {
     fn new(columns: &[OutputColumn], out: Pipe) -> Result<ParquetWriter> {
-        let fields: Vec<Field> = columns.iter().map(|output| field_of(&output.column)).collect();
-        let schema = Arc::new(Schema::new(fields));
+        let schema = schema_of(columns);
         let level = ZstdLevel::try_new(3).map_err(cannot_encode)?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
@@ -400,9 +521,7 @@ fn field_of(column: &Column) -> Field {
 
 impl RowWriter for ParquetWriter {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())
-            .map_err(|cause| Error::bug("rows do not fit the columns of the output").caused_by(cause))?;
-        self.writer.write(&batch).map_err(cannot_encode)
+        self.writer.write(&with_schema(batch, &self.schema)?).map_err(cannot_encode)
     }
 
     fn finish(mut self: Box<Self>) -> Result<()> {
@@ -423,5 +542,40 @@ fn cannot_encode(error: parquet::errors::ParquetError) -> Error {
             Err(cause) => Error::bug("rows cannot be encoded as Parquet").caused_by(cause),
         },
         other => Error::bug("rows cannot be encoded as Parquet").caused_by(other),
+    }
+}
+
+struct StreamWriter {
+    schema: Arc<Schema>,
+    writer: arrow_ipc::writer::StreamWriter<Pipe>,
+}
+
+impl StreamWriter {
+    fn new(columns: &[OutputColumn], out: Pipe) -> Result<StreamWriter> {
+        let schema = schema_of(columns);
+        let writer = arrow_ipc::writer::StreamWriter::try_new(out, &schema).map_err(cannot_stream)?;
+        Ok(StreamWriter { schema, writer })
+    }
+}
+
+impl RowWriter for StreamWriter {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(&with_schema(batch, &self.schema)?).map_err(cannot_stream)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<()> {
+        self.writer.finish().map_err(cannot_stream)?;
+        self.writer.get_mut().flush().map_err(cannot_write)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.writer.get_ref().closed
+    }
+}
+
+fn cannot_stream(error: arrow_schema::ArrowError) -> Error {
+    match error {
+        arrow_schema::ArrowError::IoError(_, cause) => cannot_write(cause),
+        other => Error::bug("rows cannot be encoded as Arrow").caused_by(other),
     }
 }

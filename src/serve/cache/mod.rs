@@ -1,0 +1,157 @@
+//! Hot reads: answers that are kept in memory until an event can have changed them, and entity tags for browsers.
+//!
+//! An answer is kept under the last event of the tables that it was made from. It is looked for under the last event
+//! that this process has seen, so that one from before a commit is not found once that commit's event was seen; and it is
+//! kept only if the log, read to its end after the answer was made, has no further event of these tables.
+
+pub mod fresh;
+pub mod memo;
+
+use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+pub use fresh::{Fresh, MadeFrom};
+pub use memo::Memo;
+
+use super::problem::Problem;
+use crate::model::Result;
+
+/// How much is kept; from `[cache]` in the configuration.
+#[derive(Clone, Debug)]
+pub struct CacheOptions {
+    /// Bytes of answers in memory; 0 for none.
+    pub bytes_max: u64,
+    /// Larger answers are not kept.
+    pub answer_bytes_max: usize,
+}
+
+impl Default for CacheOptions {
+    fn default() -> CacheOptions {
+        CacheOptions { bytes_max: 64 << 20, answer_bytes_max: 4 << 20 }
+    }
+}
+
+/// A request in its canonical form: everything that the answer depends on beside the store.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub text: String,
+    pub from: MadeFrom,
+}
+
+/// An answer as it goes over the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub body: Bytes,
+    pub media_type: &'static str,
+}
+
+impl Answer {
+    pub fn json(body: impl Into<Bytes>) -> Answer {
+        Answer { body: body.into(), media_type: "application/json" }
+    }
+
+    /// A value as JSON.
+    pub fn of(value: &impl serde::Serialize) -> Result<Answer> {
+        let body = serde_json::to_vec(value);
+        body.map(Answer::json).map_err(|error| crate::model::Error::bug("writing JSON").caused_by(error))
+    }
+}
+
+/// The question under the last event of what its answer is made from.
+type Key = (Arc<str>, u64);
+
+/// Why an answer was not kept.
+enum NotKept {
+    Served(Answer),
+    Failed(Problem),
+}
+
+/// Answers in memory.
+pub struct Cache {
+    pub fresh: Fresh,
+    options: CacheOptions,
+    answers: Option<moka::future::Cache<Key, Answer>>,
+}
+
+impl Cache {
+    pub fn new(fresh: Fresh, options: CacheOptions) -> Cache {
+        let weight = |(text, _): &Key, answer: &Answer| {
+            const OVERHEAD: usize = 200;
+            u32::try_from(text.len() + answer.body.len() + OVERHEAD).unwrap_or(u32::MAX)
+        };
+        let builder = moka::future::Cache::builder().max_capacity(options.bytes_max).weigher(weight);
+        let answers = (options.bytes_max > 0).then(|| builder.build());
+        Cache { fresh, options, answers }
+    }
+
+    /// Answers from memory, by `304 Not Modified`, or by what `make` makes.
+    pub async fn answer<F>(
+        &self,
+        headers: &HeaderMap,
+        question: Question,
+        make: impl FnOnce() -> F,
+    ) -> Result<Response, Problem>
+    where
+        F: Future<Output = Result<Answer, Problem>>,
+    {
+        let seen = self.fresh.seen(&question.from).await?;
+        let tag = tag(self.fresh.epoch(), &question.text, seen);
+        if names(headers, &tag) {
+            return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
+        }
+        let Some(answers) = &self.answers else {
+            return Ok(respond(make().await?, &tag, "off"));
+        };
+        let key: Key = (Arc::from(question.text.as_str()), seen);
+        if let Some(answer) = answers.get(&key).await {
+            return Ok(respond(answer, &tag, "hit"));
+        }
+        let made = answers.try_get_with(key, async {
+            let answer = make().await.map_err(NotKept::Failed)?;
+            let settled = self.fresh.settled(&question.from).await.map_err(|error| NotKept::Failed(error.into()))?;
+            let is_kept = settled == seen && answer.body.len() <= self.options.answer_bytes_max;
+            if is_kept { Ok(answer) } else { Err(NotKept::Served(answer)) }
+        });
+        match made.await {
+            Ok(answer) => Ok(respond(answer, &tag, "miss")),
+            Err(not_kept) => match &*not_kept {
+                NotKept::Served(answer) => Ok(respond(answer.clone(), &tag, "miss")),
+                NotKept::Failed(problem) => Err(problem.clone()),
+            },
+        }
+    }
+}
+
+/// The same tag means the same store, the same question and the same last event.
+fn tag(epoch: &str, text: &str, event: u64) -> String {
+    let mut hasher = DefaultHasher::new();
+    (epoch, text, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    format!("\"{event:x}-{:016x}\"", hasher.finish())
+}
+
+/// Whether the client has the answer with this tag.
+fn names(headers: &HeaderMap, tag: &str) -> bool {
+    let has = |value: &str| value.split(',').map(str::trim).any(|one| one.trim_start_matches("W/") == tag);
+    headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(has)
+}
+
+fn respond(answer: Answer, tag: &str, cache: &'static str) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+    response.headers_mut().insert("x-cache", HeaderValue::from_static(cache));
+    tagged(response, tag)
+}
+
+fn tagged(mut response: Response, tag: &str) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}

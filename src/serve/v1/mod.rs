@@ -1,0 +1,35 @@
+//! `/api/v1`: everything that the commands can do, for programs and the dashboard.
+
+mod bars;
+mod chosen;
+mod coverage;
+mod datasets;
+mod failures;
+mod memory;
+mod overview;
+pub mod page;
+mod period;
+mod rows;
+mod runs;
+mod securities;
+mod tasks;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Service;
+
+pub use memory::Memory;
+
+/// One line a module of routes.
+pub fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .merge(overview::routes())
+        .merge(datasets::routes())
+        .merge(rows::routes())
+        .merge(bars::routes())
+        .merge(securities::routes())
+        .merge(coverage::routes())
+        .merge(failures::routes())
+        .merge(tasks::routes())
+        .merge(runs::routes())
+}
