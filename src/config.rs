@@ -411,6 +411,7 @@ pub struct Jobs {
     pub retry_minutes: u32,
     pub runs_at_once: usize,
     pub runs_kept: usize,
+    pub check_look_back: u32,
 }
 
 /// What becomes of times of a schedule that were slept through.

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use croner::parser::{CronParser, Seconds, Year};
-
 use crate::model::dataset::{
     Conflict, Cut, Derived, FieldRule, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
 };
-use crate::model::{Column, ColumnType, Database, Dataset, Strategy};
+use crate::model::{Column, ColumnType, Cron, Database, Dataset, Strategy};
 
 /// The rules that `policy.checks` may name.
 pub const RULES: [&str; 11] = [
@@ -236,12 +234,9 @@ impl<'a> Problems<'a> {
     }
 
     fn cron(&mut self, schedule: &str) {
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        if let Err(error) = parser.parse(schedule) {
-            self.list.push(format!(
-                "policy.schedule {schedule:?} is neither `event_driven`, `continuous` nor a cron line of five fields: {}",
-                error.to_string().to_lowercase().trim_end_matches('.')
-            ));
+        if let Err(error) = Cron::parse(schedule) {
+            self.list
+                .push(format!("policy.schedule is neither `event_driven` nor `continuous`, and {}", error.message()));
         }
     }
 

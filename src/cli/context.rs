@@ -8,8 +8,9 @@ use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine, Tokens};
 use crate::log::Log;
-use crate::model::{Clock, Dataset, Day, Error, Result};
+use crate::model::{CatchUp, Clock, Error, Result};
 use crate::read::{ReadOptions, Reader};
+use crate::scheduler::{Control, JobOptions};
 use crate::source::Source;
 use crate::source::akshare::{AkshareOptions, AkshareSource, Via};
 use crate::source::tushare::{TushareOptions, TushareSource};
@@ -32,27 +33,6 @@ pub struct Context {
 impl Context {
     pub fn options(&self) -> &Options {
         &self.config.options
-    }
-
-    /// `sync.default_from`.
-    pub fn default_from(&self) -> Option<Day> {
-        self.options().sync.default_from()
-    }
-
-    /// Every table that a source serves, without those under `sync.skip`.
-    pub fn all_datasets(&self) -> Vec<String> {
-        let skip = &self.options().sync.skip;
-        let configured = &self.options().sources;
-        // What keeps a source from being opened is said when it is asked.
-        let sources = self.sources().unwrap_or_default();
-        // A table beyond the points of an account is named all the same: the answer says what it takes.
-        let speaks_tushare = configured.tushare.enabled || configured.tidegate.enabled || sources.is_empty();
-        let served = |dataset: &&Arc<Dataset>| {
-            let by_tushare = dataset.tushare.is_some() && speaks_tushare;
-            let by_any = || sources.iter().any(|source| source.offer(dataset).is_some());
-            (by_tushare || dataset.database.is_some() || by_any()) && !skip.contains(&dataset.name)
-        };
-        self.catalog.datasets().iter().filter(served).map(|dataset| dataset.name.clone()).collect()
     }
 
     /// A source that is named must exist and be switched on.
@@ -218,6 +198,26 @@ impl Context {
         engine::Engines::new(store.clone(), move |tokens| context.engine_with(store.clone(), tokens))
     }
 
+    /// What people and programs may ask of jobs and runs.
+    pub fn control(&self, store: Arc<dyn Store>) -> Control {
+        Control::new(store, self.catalog.clone(), self.clock.clone(), self.job_options())
+    }
+
+    pub fn job_options(&self) -> JobOptions {
+        let jobs = &self.options().jobs;
+        JobOptions {
+            enabled: jobs.enabled,
+            catch_up: match jobs.catch_up {
+                config::CatchUp::Once => CatchUp::Once,
+                config::CatchUp::Skip => CatchUp::Skip,
+            },
+            attempts: jobs.attempts,
+            retry_minutes: jobs.retry_minutes,
+            runs_at_once: jobs.runs_at_once,
+            runs_kept: jobs.runs_kept,
+        }
+    }
+
     pub fn engine_options(&self) -> engine::Options {
         let (sync, failover) = (&self.options().sync, &self.options().failover);
         engine::Options {
@@ -259,6 +259,9 @@ impl Context {
             },
             lease_seconds: sync.lease_seconds,
             call_seconds_max: sync.call_seconds_max,
+            default_from: sync.default_from(),
+            skip: sync.skip.clone(),
+            check_look_back: self.options().jobs.check_look_back,
             strategies: crate::plan::Defaults {
                 batch_size: sync.batch_size,
                 partitions: sync.partitions,

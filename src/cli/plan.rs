@@ -26,7 +26,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
     let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
-    let requests = args.selection.requests(context, &known)?;
+    let requests = args.selection.requests(context, &engine, &known)?;
     let mut plans = Vec::new();
     for (dataset, request) in engine.with_prerequisites(requests).await? {
         plans.push((dataset.clone(), engine.plan(&dataset, &request, &[]).await?));

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::context::Context;
 use super::list::grouped;
 use super::progress::stop_on_signal;
-use crate::engine::poll::ByClock;
+use crate::engine::poll::{ByClock, Pace};
 use crate::engine::together::Synced;
 use crate::engine::{Engine, Stop};
 use crate::model::{Dataset, Error, Instant, Result};
@@ -44,7 +44,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let (engine, stop, waiting) = (&engine, &stop, &waiting);
         async move {
             let mut told = |at: Instant, synced: &[Synced]| tell(context, at, synced);
-            let ended = engine.poll(dataset, stop, waiting, &mut told).await;
+            let ended = engine.poll(dataset, Pace::default(), stop, waiting, &mut told).await;
             // One table that cannot be polled any more ends the others too: nobody would notice otherwise.
             ended.inspect_err(|_| Stop::ask(stop))
         }

@@ -1,11 +1,10 @@
 //! The options by which commands choose datasets, securities and days.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 
 use super::context::Context;
-use crate::model::{Error, How, Result, SecurityList, Strategy, task::Request};
+use crate::engine::Engine;
+use crate::model::{Error, How, Result, SecurityList, Strategy, Work, task::Request};
 use crate::read::choice::day;
 
 /// Which datasets, which securities, which days.
@@ -42,8 +41,8 @@ pub struct Selection {
     #[arg(long, conflicts_with_all = ["from", "days_back"])]
     pub all_history: bool,
     /// From so many days before today on
-    #[arg(long, value_name = "DAYS", conflicts_with = "from", value_parser = clap::value_parser!(i32).range(0..))]
-    pub days_back: Option<i32>,
+    #[arg(long, value_name = "DAYS", conflicts_with = "from", value_parser = clap::value_parser!(u32).range(0..=36_525))]
+    pub days_back: Option<u32>,
     /// How the tables are kept, instead of what the catalogue says; see `tidegate datasets --strategies`
     #[arg(long, value_name = "NAME", value_parser = strategy)]
     pub strategy: Option<Strategy>,
@@ -86,38 +85,35 @@ pub fn strategy(name: &str) -> std::result::Result<Strategy, String> {
 }
 
 impl Selection {
-    /// One request a dataset, checked as far as that is possible before anything starts.
-    pub fn requests(&self, context: &Context, known: &SecurityList) -> Result<Vec<(String, Request)>> {
-        let request = Request {
-            securities: known.chosen_by(&self.codes)?,
-            from: self.first_day(context)?,
-            to: day(self.to.as_deref(), "--to")?,
-            force: self.force,
-            source: self.source.clone(),
-            how: self.how(),
-        };
-        if let (Some(from), Some(to)) = (&request.from, &request.to)
+    /// What is asked for, with options checked under their own names.
+    pub fn work(&self) -> Result<Work> {
+        let (from, to) = (day(self.from.as_deref(), "--from")?, day(self.to.as_deref(), "--to")?);
+        if let (Some(from), Some(to)) = (&from, &to)
             && from > to
         {
             return Err(Error::invalid(format!("--from {from} lies after --to {to}")).hint("swap the two"));
         }
-        context.check_source(self.source.as_deref())?;
-        let mut names = if self.all { context.all_datasets() } else { self.datasets.clone() };
-        names.extend(self.periods.iter().map(|period| period.dataset().to_string()));
-        let mut seen = BTreeSet::new();
-        let fresh = names.into_iter().filter(|name| seen.insert(name.clone()));
-        fresh.map(|name| Ok((context.catalog.get(&name)?.name.clone(), request.clone()))).collect()
+        let periods = self.periods.iter().map(|period| period.dataset().to_string());
+        Ok(Work {
+            datasets: self.datasets.iter().cloned().chain(periods).collect(),
+            codes: self.codes.clone(),
+            from,
+            to,
+            days_back: self.days_back,
+            all_history: self.all_history,
+            force: self.force,
+            sources: self.sources.iter().chain(&self.source).cloned().collect(),
+            how: self.how(),
+            ..Work::default()
+        })
     }
 
-    fn first_day(&self, context: &Context) -> Result<Option<String>> {
-        if self.all_history {
-            return Ok(None);
-        }
-        if let Some(days) = self.days_back {
-            return Ok(Some(context.clock.now().day().plus(-days).to_string()));
-        }
-        let default = || context.default_from().map(|day| day.to_string());
-        Ok(day(self.from.as_deref(), "--from")?.or_else(default))
+    /// One request a dataset, checked as far as that is possible before anything starts.
+    pub fn requests(&self, context: &Context, engine: &Engine, known: &SecurityList) -> Result<Vec<(String, Request)>> {
+        context.check_source(self.source.as_deref())?;
+        let requests = engine.requests(&self.work()?, known, context.clock.now().day())?;
+        let only = |(name, request)| (name, Request { source: self.source.clone(), ..request });
+        Ok(requests.into_iter().map(only).collect())
     }
 
     fn how(&self) -> How {

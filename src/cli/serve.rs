@@ -12,6 +12,7 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::Stop;
 use crate::feed::{Feed, FeedOptions};
+use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
@@ -174,6 +175,8 @@ async fn start_service(
         feed,
         reader: context.reader(store.clone()),
         engines: context.engines(store.clone()),
+        control: context.control(store.clone()),
+        log: context.log.clone(),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

@@ -31,7 +31,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
     let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
-    let requests = args.selection.requests(context, &known)?;
+    let requests = args.selection.requests(context, &engine, &known)?;
     let _running = match store.run_exclusively().await {
         Ok(running) => running,
         Err(error) if error.kind() == ErrorKind::Conflict => return join(context, &engine, requests, error).await,

@@ -44,6 +44,7 @@ impl Engines {
             engine.gates = before.gates.clone();
             engine.breakers = before.breakers.clone();
             engine.places = before.places.clone();
+            engine.at_work = before.at_work.clone();
             engine.worker = before.worker.clone();
         }
         *kept = Some((secrets, engine.clone()));

@@ -1,6 +1,6 @@
 //! Reads what planning must know of the market from the store's own tables.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::{
@@ -10,6 +10,7 @@ use arrow_array::{
 };
 use futures::TryStreamExt;
 
+use crate::model::calendar::quarter_ends;
 use crate::model::{
     Dataset, Day, Failure, Filter, Instant, Query, Result, Security, SecurityList, Span, Strategy, TradingCalendar,
 };
@@ -21,7 +22,7 @@ pub const PREREQUISITES: [&str; 3] = ["trade_cal", "stock_basic", "bse_mapping"]
 
 /// Everything known, from whatever is stored; empty tables teach nothing.
 pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
-    let calendar = read_calendar(store).await?;
+    let calendar = calendar(store).await?;
     let former = read_former_codes(store).await?;
     let securities = read_securities(store, &former).await?;
     let suspended = read_suspended(store).await?;
@@ -87,6 +88,21 @@ async fn read_reports(
     Ok(reports)
 }
 
+/// Days on which reports of recent periods were or will be announced, sorted: the actual ones, else the planned ones.
+pub async fn announced(store: &dyn Scan, today: Day) -> Result<Vec<Day>> {
+    let periods = quarter_ends(Span::new(today.plus(-ANNOUNCED_DAYS), today));
+    let values = periods.iter().map(|period| period.to_string()).collect();
+    let recent = Filter::In { column: "end_date".into(), values };
+    let mut announced = BTreeSet::new();
+    for batch in &collect(store, "disclosure_date", &["pre_date", "actual_date"], vec![recent]).await? {
+        announced.extend(days(batch, 0).zip(days(batch, 1)).filter_map(|(planned, actual)| actual.or(planned)));
+    }
+    Ok(announced.into_iter().collect())
+}
+
+/// Days after the end of a period within which its report is looked for.
+const ANNOUNCED_DAYS: i32 = 400;
+
 async fn collect<S: Scan + ?Sized>(
     store: &S,
     dataset: &str,
@@ -114,7 +130,8 @@ fn days(batch: &RecordBatch, column: usize) -> impl Iterator<Item = Option<Day>>
     (0..batch.num_rows()).map(|row| values.is_valid(row).then(|| Day(values.value(row))))
 }
 
-async fn read_calendar(store: &dyn Scan) -> Result<TradingCalendar> {
+/// The trading calendar as far as it is stored.
+pub async fn calendar(store: &dyn Scan) -> Result<TradingCalendar> {
     let exchange = Filter::In { column: "exchange".into(), values: vec!["SSE".into()] };
     let batches = collect(store, "trade_cal", &["cal_date", "is_open"], vec![exchange]).await?;
     let mut open = Vec::new();

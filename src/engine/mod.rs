@@ -6,6 +6,8 @@
 //!
 //! Nothing waits for a slice that failed, nothing committed is asked again, and every queue has a limit.
 
+pub mod ask;
+pub mod at_work;
 pub mod audits;
 pub mod breaker;
 pub mod conflicts;
@@ -95,6 +97,12 @@ pub struct Options {
     pub lease_seconds: u32,
     /// How long a call may take where several processes share the quota.
     pub call_seconds_max: u32,
+    /// The first day to fetch when nobody names one; `None`: each dataset's own.
+    pub default_from: Option<crate::model::Day>,
+    /// Tables that are left out unless they are named.
+    pub skip: Vec<String>,
+    /// Points of time before the last due one that a full check asks for again.
+    pub check_look_back: u32,
     /// Parameters of strategies that neither a request nor the catalogue names.
     pub strategies: crate::plan::Defaults,
 }
@@ -126,6 +134,9 @@ impl Default for Options {
             tables: table::TableOptions::default(),
             lease_seconds: 30,
             call_seconds_max: 120,
+            default_from: None,
+            skip: Vec::new(),
+            check_look_back: 2,
             strategies: Default::default(),
         }
     }
@@ -145,6 +156,8 @@ pub struct Engine {
     pub breakers: Arc<breaker::Breakers>,
     /// Places of calls, where several processes share the store.
     pub places: Arc<places::Places>,
+    /// Tasks that this process has in hand.
+    pub at_work: at_work::AtWork,
     /// The name under which this engine holds tasks.
     pub worker: Arc<str>,
 }
@@ -161,7 +174,7 @@ impl Engine {
         let places = Arc::new(places::Places::new(store.clone(), clock.clone(), options.call_seconds_max));
         let (gates, breakers) = (Arc::default(), Arc::default());
         let worker = lease::worker_name().into();
-        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers }
+        Engine { store, catalog, sources, options, clock, gates, places, worker, breakers, at_work: Default::default() }
     }
 
     /// Asks only the named sources, in this order; no names: all of them, best first. Whose values count more stays with

@@ -15,6 +15,15 @@ use crate::plan::next_poll;
 /// Seconds between polls of a table that names none.
 pub const EVERY_SECONDS_DEFAULT: u32 = 60;
 
+/// How a table is polled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    /// `None`: as the catalogue says.
+    pub every_seconds: Option<u32>,
+    /// The last instant at which a poll may begin; `None`: until it is told to stop.
+    pub until: Option<Instant>,
+}
+
 /// Waits until an instant; `false` when it was told to stop instead.
 pub trait Waiting {
     fn until(&self, at: Instant) -> impl Future<Output = bool> + Send;
@@ -53,6 +62,7 @@ impl Engine {
     pub async fn poll(
         &self,
         dataset: &str,
+        pace: Pace,
         stop: &Stop,
         waiting: &impl Waiting,
         told: &mut (dyn FnMut(Instant, &[Synced]) + Send),
@@ -63,13 +73,14 @@ impl Engine {
             let error = Error::invalid(format!("{} has no days that could be polled", dataset.name));
             return Err(error.hint("`tidegate datasets --strategies` lists the realtime tables"));
         }
-        let every_seconds = self.poll_seconds(&dataset);
+        let every_seconds = pace.every_seconds.unwrap_or_else(|| self.poll_seconds(&dataset));
         let mut last = None;
         loop {
             // The calendar may have been fetched or prolonged by the poll before.
             let calendar = knowledge::read(&*self.store).await?.calendar;
             let at = next_poll(&calendar, last, self.clock.now(), every_seconds);
-            if !waiting.until(at).await || stop.asked() {
+            let is_over = pace.until.is_some_and(|until| at > until);
+            if is_over || !waiting.until(at).await || stop.asked() {
                 return Ok(());
             }
             let now = self.clock.now();

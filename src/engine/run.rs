@@ -138,6 +138,8 @@ impl Engine {
     /// Runs a pending, paused or orphaned task to its end. The returned task is finished, or paused when stopping was
     /// asked for or the quota of the day is used up.
     pub async fn run(&self, id: TaskId, stop: &Stop, watcher: &Watcher) -> Result<Task> {
+        let in_hand = self.at_work.run(id);
+        let _in_hand = in_hand.ok_or_else(|| Error::conflict(format!("this process is running task {id} already")))?;
         let (fence, lease) = self.take(id).await?;
         let mut task = self.task(id).await?;
         let is_table = self.catalog.get(&task.dataset)?.database.is_some();

@@ -1,5 +1,5 @@
-//! Tasks that several processes share: each is run by one of them, the others wait for its end and take it over when its
-//! worker is gone.
+//! Tasks that several processes share, or several who want them in one process: each is run by one of them, the others
+//! wait for its end and take it over when its worker is gone.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant as Moment};
@@ -44,6 +44,19 @@ impl Engine {
             }
         });
         join_all(wishes).await
+    }
+
+    /// Open tasks that nobody works on and nobody here wants: left behind by a process that is gone, or that was asked to
+    /// stop. What a person paused is not among them.
+    pub async fn orphans(&self) -> Result<Vec<Task>> {
+        let now = self.clock.now();
+        let open = self.open_tasks().await?;
+        Ok(open.into_iter().filter(|task| turn(task, now, true) == Turn::Take && !self.at_work.has(task.id)).collect())
+    }
+
+    /// Brings an open task to its end, by running it or by waiting for whoever does.
+    pub async fn bring_to_end(&self, task: Task, slots: &Semaphore, stop: &Stop, watch: Watch<'_>) -> Synced {
+        self.pursue(task, true, slots, stop, watch).await
     }
 
     /// Runs open tasks, whoever asked for them, until none is left that anybody works on; `forever`: until stopped.
@@ -102,6 +115,7 @@ impl Engine {
 
     async fn pursue(&self, task: Task, watched: bool, slots: &Semaphore, stop: &Stop, watch: Watch<'_>) -> Synced {
         let (dataset, id) = (task.dataset, task.id);
+        let _wanted = self.at_work.want(id);
         let (watcher, receiver) = Watcher::new(&dataset, id);
         let watcher = watcher.remembering();
         watch(&dataset, receiver);
@@ -139,7 +153,10 @@ impl Engine {
                 () = stop.wait() => return Err(stopped_waiting()),
             };
             let task = self.task(id).await?;
-            match turn(&task, self.clock.now(), watched) {
+            let turn = turn(&task, self.clock.now(), watched);
+            match turn {
+                // Without a lease only this process can know.
+                Turn::Take if self.at_work.is_running(id) => {}
                 // Refused for another reason than that somebody else has the task.
                 Turn::Ended => return refused.filter(|_| task.state == TaskState::Paused).map_or(Ok(task), Err),
                 Turn::Take => match self.run(id, stop, watcher).await {

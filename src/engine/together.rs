@@ -70,17 +70,12 @@ impl Engine {
         stop: &Stop,
         watch: &(dyn Fn(&str, watch::Receiver<Progress>) + Sync),
     ) -> Result<Vec<Synced>> {
+        if self.store.shares_tasks() {
+            return self.sync_beside(wanted, stop, watch).await;
+        }
         let wanted = self.with_prerequisites(wanted).await?;
         let (first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
         let mut synced = Vec::new();
-        if self.store.shares_tasks() {
-            let left = self.left_behind(&first).await?;
-            for one in first.into_iter().chain(left) {
-                synced.extend(self.sync_shared(vec![one], stop, watch).await);
-            }
-            synced.extend(self.sync_shared(rest, stop, watch).await);
-            return Ok(synced);
-        }
         for (dataset, request) in first {
             synced.push(self.sync_one(dataset, request, stop, watch).await);
         }
@@ -89,6 +84,24 @@ impl Engine {
         while let Some(one) = working.next().await {
             synced.push(one);
         }
+        Ok(synced)
+    }
+
+    /// As `sync`, beside others who may want the same: in other processes, or in this one.
+    pub async fn sync_beside(
+        &self,
+        wanted: Vec<(String, Request)>,
+        stop: &Stop,
+        watch: &(dyn Fn(&str, watch::Receiver<Progress>) + Sync),
+    ) -> Result<Vec<Synced>> {
+        let wanted = self.with_prerequisites(wanted).await?;
+        let (first, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_prerequisite);
+        let left = self.left_behind(&first).await?;
+        let mut synced = Vec::new();
+        for one in first.into_iter().chain(left) {
+            synced.extend(self.sync_shared(vec![one], stop, watch).await);
+        }
+        synced.extend(self.sync_shared(rest, stop, watch).await);
         Ok(synced)
     }
 

@@ -265,14 +265,8 @@ fn left_out(count: u64, clock: &Clock) -> JournalEntry {
 async fn forget(store: &dyn Store, clock: &Clock, options: JournalOptions) -> Result<()> {
     let now = clock.now();
     let mut before = now.plus_seconds(-i64::from(options.days) * 86_400);
-    let newest = JournalWanted {
-        journal: Journal::Log,
-        level: Level::Trace,
-        task: None,
-        text: None,
-        before: None,
-        limit: 1,
-    };
+    let newest =
+        JournalWanted { journal: Journal::Log, level: Level::Trace, task: None, text: None, before: None, limit: 1 };
     if let Some(last) = store.journal(&newest).await?.first() {
         // Numbers are shared with the other journal: what is kept is never more than allowed.
         let beyond = Some(last.id.saturating_sub(options.records_max as i64).saturating_add(1));

@@ -5,6 +5,7 @@ mod cells;
 mod days;
 mod expect;
 mod judge;
+mod next_run;
 pub mod ranges;
 mod realtime;
 mod schedule;
@@ -14,6 +15,7 @@ mod strategy;
 mod tests;
 mod timeline;
 mod ways;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,10 +25,12 @@ pub use cells::{CellState, DayCell, day_cells};
 pub use days::{DayState, DayStatus, LastSync, day_statuses, last_syncs};
 pub use expect::SECURITIES_DEFAULT;
 pub use judge::judge;
+pub use next_run::{EVENING, Facts, LATE_SECONDS, NextRun, Publication, Whole, next_run};
 pub use realtime::{SESSIONS, is_trading, next_poll};
 pub use schedule::Schedule;
 pub use statements::{Reports, open_periods, target_period};
 pub use strategy::{Defaults, Group, Kept, check_days, partition_of};
+pub use whole::{Wholeness, wholeness};
 
 use crate::model::dataset::{Points, Universe};
 use crate::model::{

@@ -2,6 +2,7 @@
 
 mod audits;
 mod exchanges;
+mod next_run;
 mod strategies;
 
 use std::collections::HashMap;

@@ -1,12 +1,15 @@
 //! What the service logged, and how much it logs: records by level, task and text; levels of modules.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -127,6 +130,31 @@ enum LevelName {
     Trace,
 }
 
+/// Levels of modules to set, by name; null takes a module's own level away.
+#[derive(Debug, Deserialize)]
+struct LevelChanges(BTreeMap<String, Option<LevelName>>);
+
+impl PartialSchema for LevelChanges {
+    fn schema() -> RefOr<Schema> {
+        let names = ["off", "error", "warn", "info", "debug", "trace"];
+        let level = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .enum_values(Some(names.map(Some).into_iter().chain([None])));
+        let module = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[a-z0-9_]+(::[a-z0-9_]+)*$"));
+        let changes = ObjectBuilder::new()
+            .description(Some("Levels of modules, by name; null takes a module's own level away"))
+            .property_names(Some(Schema::Object(module.max_length(Some(100)).build())))
+            .additional_properties(Some(Schema::Object(level.build())));
+        RefOr::T(Schema::Object(changes.build()))
+    }
+}
+
+impl ToSchema for LevelChanges {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("LevelChanges")
+    }
+}
+
 /// How much is logged.
 #[derive(Debug, Serialize, ToSchema)]
 struct LevelsView {
@@ -151,12 +179,12 @@ async fn levels(State(service): State<Service>) -> Json<LevelsView> {
 }
 
 /// Sets the levels of modules, in every process on the store; null takes a module's own level away. Others stay.
-#[utoipa::path(put, path = "/api/v1/log-levels", tag = "logs", request_body = BTreeMap<String, Option<LevelName>>,
+#[utoipa::path(put, path = "/api/v1/log-levels", tag = "logs", request_body = LevelChanges,
     responses((status = 200, body = LevelsView)))]
 async fn set_levels(
     State(service): State<Service>,
     caller: Caller,
-    Body(wanted): Body<BTreeMap<String, Option<LevelName>>>,
+    Body(LevelChanges(wanted)): Body<LevelChanges>,
 ) -> Result<Json<LevelsView>, Problem> {
     caller.must(Role::Admin)?;
     let wanted = serde_json::to_value(&wanted).map_err(|error| Error::bug("levels cannot be read").caused_by(error))?;

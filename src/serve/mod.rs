@@ -51,6 +51,7 @@ use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::scheduler::Control;
 use crate::store::Store;
 use cache::Cache;
 
@@ -124,6 +125,8 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
+    /// Jobs and runs.
+    pub control: Control,
     pub feed: Feed,
     pub live: Live,
     pub log: Log,
@@ -199,6 +202,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         settings::routes(),
         changes::routes(),
         live::routes(),
+        logs::routes(),
         v1::routes(),
     ]
 }

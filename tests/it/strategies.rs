@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use tidegate::catalog::Catalog;
-use tidegate::engine::poll::Waiting;
+use tidegate::engine::poll::{Pace, Waiting};
 use tidegate::engine::progress::Progress;
 use tidegate::engine::together::Synced;
 use tidegate::engine::{Engine, Options, Stop};
@@ -550,7 +550,7 @@ pub async fn realtime_tables_are_polled_in_trading_hours_only(fresh: Fresh) {
             let polled = synced.iter().find(|one| one.dataset == dataset).unwrap();
             told.push((at, polled.task.as_ref().unwrap().outcome));
         };
-        town.engine.poll(dataset, &Stop::default(), &leaps, &mut tell).await.unwrap();
+        town.engine.poll(dataset, Pace::default(), &Stop::default(), &leaps, &mut tell).await.unwrap();
         let waits = leaps.waits.into_inner().unwrap();
         let expected: Vec<String> = expected.iter().map(|at| format!("2024-01-{at}")).collect();
         assert_eq!(waits, expected, "{dataset}");
@@ -562,7 +562,7 @@ pub async fn realtime_tables_are_polled_in_trading_hours_only(fresh: Fresh) {
         assert!(calls.iter().all(|call| call.params["trade_date"] == call.at.day().compact()), "the running day");
     }
     let leaps = Leaps { now: town.now.clone(), waits: Default::default(), polls_max: 1 };
-    let timeless = town.engine.poll("stock_basic", &Stop::default(), &leaps, &mut |_, _| {}).await;
+    let timeless = town.engine.poll("stock_basic", Pace::default(), &Stop::default(), &leaps, &mut |_, _| {}).await;
     assert_eq!(timeless.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
