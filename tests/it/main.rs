@@ -29,6 +29,7 @@ mod program;
 mod serving;
 mod several;
 mod sim;
+mod sockets;
 mod store_as_of;
 mod store_conflicts;
 mod store_lacks;
