@@ -211,6 +211,7 @@ export default {
   'conflicts.take.offered': 'Take that of {source}',
   'conflicts.took.stored': 'Stored kept',
   'conflicts.took.offered': 'Offered taken',
+  'conflicts.took.agreed': 'Agreed since',
   'conflicts.none': 'Sources agree',
   'conflicts.none.text': 'No row waits for a decision.',
   // Data
@@ -332,7 +333,9 @@ export default {
   // Sources
   'sources.none': 'No source',
   'sources.none.text': 'Configure one under [sources].',
-  'source.rank': 'rank {rank}',
+  'source.rank': 'rank {rank}, {count} tables',
+  'source.last': 'asked last',
+  'source.demoted': 'Asked after the others: {why}',
   'source.open': 'open',
   'source.closed': 'closed',
   'source.disabled': 'switched off',
@@ -392,7 +395,7 @@ export default {
   'jobs.stop': 'Stop',
   'jobs.stop.title': 'Stop {title}?',
   'jobs.stop.text': 'It does not run any more until somebody starts it again.',
-  'jobs.stopped.done': '{title} is stopped',
+  'jobs.stop.done': '{title} is stopped',
   'jobs.change': 'Change',
   'jobs.change.title': 'Change {title}',
   'jobs.changed': '{title} is changed',

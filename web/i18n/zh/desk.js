@@ -211,6 +211,7 @@ export default {
   'conflicts.take.offered': '采用 {source}',
   'conflicts.took.stored': '已保留',
   'conflicts.took.offered': '已采用',
+  'conflicts.took.agreed': '已一致',
   'conflicts.none': '数据源一致',
   'conflicts.none.text': '没有待裁决的行。',
   // Data
@@ -332,7 +333,9 @@ export default {
   // Sources
   'sources.none': '没有数据源',
   'sources.none.text': '请在 [sources] 中配置。',
-  'source.rank': '次序 {rank}',
+  'source.rank': '次序 {rank}，{count} 张表',
+  'source.last': '最后使用',
+  'source.demoted': '排在其他之后：{why}',
   'source.open': '开放',
   'source.closed': '关闭',
   'source.disabled': '未启用',
@@ -392,7 +395,7 @@ export default {
   'jobs.stop': '停止',
   'jobs.stop.title': '停止 {title}？',
   'jobs.stop.text': '在重新启用之前不再运行。',
-  'jobs.stopped.done': '{title} 已停止',
+  'jobs.stop.done': '{title} 已停止',
   'jobs.change': '修改',
   'jobs.change.title': '修改 {title}',
   'jobs.changed': '{title} 已修改',
