@@ -100,9 +100,9 @@ async fn retry(context: &Context, store: std::sync::Arc<dyn Store>, ids: Vec<i64
 
 /// One sync for each failed area, so that nothing else is fetched.
 async fn retry_one_by_one(context: &Context, engine: &Engine, chosen: Vec<Failure>) -> Result<u8> {
-    let mut worst = 0;
+    let (mut worst, stop) = (0, super::progress::stop_on_signal());
     for failure in chosen {
-        worst = worst.max(sync::sync(context, engine, vec![request_for(&failure)]).await?);
+        worst = worst.max(sync::sync(context, engine, vec![request_for(&failure)], &stop).await?);
     }
     Ok(worst)
 }

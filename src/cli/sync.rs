@@ -7,7 +7,7 @@ use super::list::{List, duration, grouped};
 use super::progress::{Display, stop_on_signal};
 use super::selection::Selection;
 use crate::engine::together::Synced;
-use crate::engine::{Engine, knowledge};
+use crate::engine::{Engine, Stop, knowledge};
 use crate::model::{Error, ErrorKind, Outcome, Result, Task, TaskState, task::Request};
 
 #[derive(Debug, clap::Args)]
@@ -37,14 +37,13 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         Err(error) if error.kind() == ErrorKind::Conflict => return join(context, &engine, requests, error).await,
         Err(error) => return Err(error),
     };
-    sync(context, &engine, requests).await
+    sync(context, &engine, requests, &stop_on_signal()).await
 }
 
 /// Syncs, shows progress and prints the totals.
-pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>) -> Result<u8> {
-    let stop = stop_on_signal();
+pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>, stop: &Stop) -> Result<u8> {
     let display = Display::new(context);
-    let synced = engine.sync(requests, &stop, &|dataset, progress| display.follow(dataset, progress)).await;
+    let synced = engine.sync(requests, stop, &|dataset, progress| display.follow(dataset, progress)).await;
     display.close().await;
     report(context, &synced?)
 }
