@@ -16,6 +16,7 @@ mod failover_three;
 mod faults;
 mod feed;
 mod files;
+mod jobs;
 mod kill;
 mod licences;
 mod migrate;
