@@ -23,10 +23,10 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use futures::TryStreamExt;
 use tidegate::catalog::Catalog;
-use tidegate::read::write::{Format, Units, writer};
 use tidegate::mirror::tushare::{Account, Mirror, MirrorOptions};
 use tidegate::model::dataset::Points;
 use tidegate::model::{Area, Clock, Day, Query, Securities, Span};
+use tidegate::read::write::{Format, Units, writer};
 use tidegate::sim::{FaultScript, Market, MarketOptions, Server, ServerOptions};
 use tidegate::store::Scan;
 

@@ -87,6 +87,11 @@ impl Control {
         Control { store, catalog, clock, options, almanac: Arc::default() }
     }
 
+    /// Whether jobs fire by their triggers.
+    pub fn is_on(&self) -> bool {
+        self.options.enabled
+    }
+
     /// Every job, by its identifier.
     pub async fn list(&self) -> Result<Vec<JobStatus>> {
         let definitions = self.store.definitions(Kind::Job).await?;
@@ -259,12 +264,7 @@ impl Control {
     }
 
     async fn define(&self, job: &Job, expect: u64, by: &str, what: &str) -> Result<()> {
-        let define = Change::Define {
-            kind: Kind::Job,
-            name: job.id.clone(),
-            body: job.body()?,
-            expect: Some(expect),
-        };
+        let define = Change::Define { kind: Kind::Job, name: job.id.clone(), body: job.body()?, expect: Some(expect) };
         let text = format!("job {} {what}", job.id);
         self.commit(vec![define, self.audit(by, &format!("job:{}", job.id), text)]).await
     }
@@ -341,7 +341,8 @@ impl Control {
         check_id(&job.id)?;
         check_trigger(&job.trigger, &self.catalog)?;
         for title in [&job.title, &job.title_zh] {
-            if title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX || title.chars().any(char::is_control) {
+            if title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX || title.chars().any(char::is_control)
+            {
                 let message = "the title of a job is empty, too long, or has a control character in it";
                 return Err(Error::invalid(message).hint(format!("use at most {TITLE_CHARS_MAX} characters")));
             }
@@ -361,8 +362,11 @@ impl Control {
 fn check_trigger(trigger: &Trigger, catalog: &Catalog) -> Result<()> {
     let in_range = |seconds: u32| match EVERY_SECONDS.contains(&seconds) {
         true => Ok(()),
-        false => Err(Error::invalid(format!("{seconds} s is no interval of a job"))
-            .hint(format!("from {} s to {} s", EVERY_SECONDS.start(), EVERY_SECONDS.end()))),
+        false => Err(Error::invalid(format!("{seconds} s is no interval of a job")).hint(format!(
+            "from {} s to {} s",
+            EVERY_SECONDS.start(),
+            EVERY_SECONDS.end()
+        ))),
     };
     match trigger {
         Trigger::Cron { expression } => Cron::parse(expression).map(|_| ()),

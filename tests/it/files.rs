@@ -9,9 +9,9 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_select::concat::concat_batches;
 use flate2::{Compression, write::GzEncoder};
 use tidegate::catalog::Catalog;
-use tidegate::read::write::{Format, RowWriter, Units as OutputUnits, writer};
 use tidegate::cli::table::{self, TableOptions};
 use tidegate::model::{Column, ColumnType, Dataset, ErrorKind, Result};
+use tidegate::read::write::{Format, RowWriter, Units as OutputUnits, writer};
 use tidegate::source::file::{self, FileReport, Mapping, ReadOptions, TextEncoding, Units};
 
 fn dataset(name: &str) -> Arc<Dataset> {

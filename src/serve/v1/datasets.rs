@@ -120,7 +120,7 @@ pub fn sources_of(dataset: &Dataset, engine: &Engine) -> Vec<String> {
 }
 
 /// The word by which a value is written in catalogue files.
-fn word(value: &impl Serialize) -> String {
+pub fn word(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_string()
 }
@@ -136,10 +136,7 @@ async fn datasets(State(service): State<Service>) -> Result<Json<Page<DatasetIte
 /// One table with its columns.
 #[utoipa::path(get, path = "/api/v1/datasets/{name}", tag = "data", params(("name" = String, Path)),
     responses((status = 200, body = DatasetDetail), (status = 404, body = Problem, content_type = "application/problem+json")))]
-async fn dataset(
-    State(service): State<Service>,
-    Named(name): Named<String>,
-) -> Result<Json<DatasetDetail>, Problem> {
+async fn dataset(State(service): State<Service>, Named(name): Named<String>) -> Result<Json<DatasetDetail>, Problem> {
     let dataset = service.catalog.get(&name)?;
     let (engine, summary) = (service.engines.current().await?, service.summary().await?);
     Ok(Json(DatasetDetail {

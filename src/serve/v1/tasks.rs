@@ -160,7 +160,8 @@ pub fn told(event: &Event) -> String {
         EventType::SliceCommitted => {
             let (area, source) = (text("area"), text("source"));
             let counts = ["inserted", "updated", "unchanged", "withdrawn", "quarantined"];
-            let counts = counts.into_iter().filter(|name| count(name) > 0).map(|name| format!("{} {name}", count(name)));
+            let counts =
+                counts.into_iter().filter(|name| count(name) > 0).map(|name| format!("{} {name}", count(name)));
             let counts: Vec<String> = counts.collect();
             let what = if counts.is_empty() { "no rows".to_string() } else { counts.join(", ") };
             format!("{area} from {source}: {what}")
@@ -214,7 +215,7 @@ async fn resume(
         let message = format!("task {id} is {} and cannot be resumed", task.state.name());
         return Err(Error::conflict(message).hint("POST /api/v1/runs starts a new one").into());
     }
-    service.start_run(work_of(&task), &caller.name, &format!("task {id} shall go on")).await?;
+    service.control.ask(work_of(&task), None, &caller.name, &format!("task {id} shall go on")).await?;
     Ok(Json(service.task_view(&service.found_task(id).await?).await?))
 }
 
