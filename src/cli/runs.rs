@@ -42,7 +42,8 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let control = context.control(store.clone());
     match args.action {
         None => {
-            let wanted = RunsWanted { job: args.job, open: args.open, before: None, limit: args.limit };
+            let (job, open, limit) = (args.job, args.open, args.limit);
+            let wanted = RunsWanted { job, open, limit, ..RunsWanted::default() };
             list(context, &store.runs(&wanted).await?)?;
         }
         Some(Action::Show { id }) => {

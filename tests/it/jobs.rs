@@ -15,6 +15,7 @@ use tidegate::model::*;
 use tidegate::scheduler::{Control, JobChange, JobOptions, NewJob, Scheduler, Waiting};
 use tidegate::sim::{Fault, FaultScript, Market, MarketOptions, Rule, Server, ServerOptions};
 use tidegate::source::tushare::{TushareOptions, TushareSource};
+use tidegate::store::postgres::{PostgresOptions, PostgresStore};
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tidegate::store::{Scan, Store};
 
@@ -82,7 +83,7 @@ impl Town {
         let time = Time::starting(start);
         let market = Market::new(MarketOptions {
             seed: 5,
-            securities: 8,
+            securities: 20,
             clock: time.clock(),
             ..MarketOptions::new(catalog.clone(), day("2023-10-09"), day(last))
         });
@@ -227,9 +228,10 @@ impl Expected<'_> {
         self.at(minutes, |day| days.contains(&day))
     }
 
-    fn assert_all(&self, found: &BTreeMap<String, Vec<Instant>>) {
+    fn assert_all(&self, found: &BTreeMap<String, Vec<Instant>>, polled_until: Instant) {
         let open = |day: Day| self.town.is_open(day);
-        let sessions = self.days().filter(|day| open(*day)).flat_map(|day| [(9 * 60 + 15), (13 * 60)].map(|minutes| Instant::at(day, minutes)));
+        let sessions = |day: Day| [9 * 60 + 15, 13 * 60].map(|minutes| Instant::at(day, minutes));
+        let sessions = self.days().filter(|day| open(*day)).flat_map(sessions).filter(|at| *at < polled_until);
         for (job, expected) in [
             ("daily", self.at(18 * 60, open)),
             ("suspend_d", self.at(18 * 60, open)),
@@ -252,46 +254,264 @@ impl Expected<'_> {
     }
 }
 
+/// A job of the test's own.
+fn own(id: &str, trigger: Trigger, days: Days, work: Work) -> NewJob {
+    NewJob { id: id.into(), title: None, title_zh: None, trigger, days, work, catch_up: None, attempts: None }
+}
+
+fn cron(line: &str) -> Trigger {
+    Trigger::Cron { expression: line.into() }
+}
+
+/// Fired, and stopped before anything could be done; then another process goes on.
+async fn broken_off(town: &Town, process: Process, at: &str) -> Process {
+    town.time.move_to(instant(at));
+    let fired = process.scheduler.fire().await.unwrap();
+    assert!(!fired.runs.is_empty(), "{fired:?}");
+    let stopped = Stop::default();
+    stopped.ask();
+    process.scheduler.work_off(&stopped).await.unwrap();
+    for id in fired.runs {
+        let run = process.store.run(id).await.unwrap().unwrap();
+        assert_eq!((run.state, run.attempt), (RunState::Pending, 0), "{run:?}");
+    }
+    drop(process);
+    let process = town.process().await;
+    process.scheduler.prepare().await.unwrap();
+    process
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_of_a_simulated_year_runs_at_its_times_once_and_a_week_asleep_is_made_up_for() {
     let (start, end) = ("2023-12-29T12:00", "2024-12-31T12:00");
     let tables = [
-        "daily", "weekly", "suspend_d", "stock_basic", "bse_mapping", "trade_cal", "disclosure_date", "income_vip",
+        "daily",
+        "weekly",
+        "suspend_d",
+        "stock_basic",
+        "bse_mapping",
+        "trade_cal",
+        "disclosure_date",
+        "income_vip",
         "kpl_list",
     ];
     let town = Town::new(start, "2025-01-31", &tables, Vec::new()).await;
     let process = town.process().await;
     process.scheduler.prepare().await.unwrap();
-    let every_two_hours = JobChange { trigger: Some(Trigger::Continuous { every_seconds: Some(7_200) }), ..JobChange::default() };
-    process.control.change("kpl_list", every_two_hours, None, "test").await.unwrap();
-    // The calendar is there: nobody can know of holidays without it.
+    let trigger = Some(Trigger::Continuous { every_seconds: Some(7_200) });
+    let change = JobChange { trigger, ..JobChange::default() };
+    process.control.change("kpl_list", change, None, "test").await.unwrap();
+    let after = Trigger::Event { on: On::Whole { dataset: "daily".into() } };
+    process.control.create(own("after_daily", after, Days::Any, Work::sync(["trade_cal"])), "test").await.unwrap();
+    // Nobody can know of holidays before the calendar is there.
     process.control.ask(Work::sync(["trade_cal"]), None, "test", "").await.unwrap();
+    process.live_until(&town.time, "2024-02-23T12:00").await;
+    let polled_until = town.time.now();
+    process.control.stop("kpl_list", "test").await.unwrap();
     process.live_until(&town.time, "2024-03-04T12:00").await;
     let asleep = (town.time.now(), instant("2024-03-11T12:00"));
     town.time.move_to(asleep.1);
-    process.live_until(&town.time, "2024-05-30T18:00").await;
-    // Broken off in the middle: fired, and stopped before it could do anything; then another process goes on.
-    town.time.move_to(instant("2024-05-30T18:00"));
-    let fired = process.scheduler.fire().await.unwrap();
-    assert!(fired.runs.len() >= 2, "{fired:?}");
-    let stopped = Stop::default();
-    stopped.ask();
-    process.scheduler.work_off(&stopped).await.unwrap();
-    drop(process);
-    let process = town.process().await;
-    process.scheduler.prepare().await.unwrap();
+    process.live_until(&town.time, "2024-05-30T17:30").await;
+    let process = broken_off(&town, process, "2024-05-30T18:00").await;
     process.live_until(&town.time, end).await;
 
     let expected = Expected { town: &town, from: instant(start), to: instant(end), asleep };
     let times = process.times().await;
-    expected.assert_all(&times);
+    expected.assert_all(&times, polled_until);
     let announced: BTreeSet<Day> = times["income_vip"].iter().map(|at| at.day()).collect();
-    assert!(times["income_vip"].iter().all(|at| at.minute_of_day() == 21 * 60) && announced.len() > 20, "{announced:?}");
+    assert!(times["income_vip"].iter().all(|at| at.minute_of_day() == 21 * 60), "{announced:?}");
+    assert_eq!(announced.len(), times["income_vip"].len(), "one evening, one run");
+    assert!(announced.len() > 15, "{announced:?}");
+    let told = process.store.events_of(EventType::DatasetWhole, "daily", None, 10_000).await.unwrap();
+    let told: BTreeSet<Instant> = told.iter().map(|event| event.at).collect();
+    let after_daily: BTreeSet<Instant> = times["after_daily"].iter().copied().collect();
+    assert_eq!(after_daily, told, "a run for each time that daily became whole");
+    assert!(told.len() > 220, "{}", told.len());
     for run in process.runs().await {
         assert_eq!(run.state, RunState::Success, "{run:?}");
     }
     for table in ["daily", "weekly"] {
         town.assert_truth(&*process.store, table, "2023-10-09", "2024-12-27").await;
     }
-    town.assert_truth(&*process.store, "income_vip", "2023-12-31", "2024-06-30").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_run_is_tried_again_with_growing_waits_and_then_ends() {
+    let broken = |calls| Rule::always(Fault::ServerError { status: 500 }).of("daily").at(calls);
+    // Each attempt asks for one day, four times: the retries of the dataset are among them.
+    for (calls, attempts, state) in [(1..=u64::MAX, 4, RunState::Failed), (1..=12, 4, RunState::Success)] {
+        let town = Town::new("2024-01-02T17:00", "2024-01-31", &["daily"], vec![broken(calls)]).await;
+        let process = town.process().await;
+        let work = Work { from: Some("2024-01-02".into()), to: Some("2024-01-02".into()), ..Work::sync(["daily"]) };
+        process.control.create(own("bars", cron("0 18 2 1 *"), Days::Any, work), "test").await.unwrap();
+        process.live_until(&town.time, "2024-01-03T17:00").await;
+        let runs = process.runs().await;
+        assert_eq!(runs.len(), 1);
+        assert_eq!((runs[0].state, runs[0].attempt), (state, attempts), "{:?}", runs[0]);
+        let events = process.store.events(0, 10_000).await.unwrap();
+        let begun = events.iter().filter(|event| event.kind == EventType::RunStarted);
+        let begun: Vec<i64> = begun.map(|event| event.at.millis_since(instant("2024-01-02T18:00")) / 60_000).collect();
+        assert_eq!(begun, [0, 5, 15, 35], "minutes after the first");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_time_is_learnt_from_days_that_were_asked_for_too_early() {
+    let days = ["20240103", "20240104", "20240105", "20240108"];
+    let half = |day: &&str| {
+        Rule::always(Fault::HalfPublished { fraction: 0.4 }).of("daily").with("trade_date", day).at(1..=1)
+    };
+    let town = Town::new("2024-01-03T12:00", "2024-01-31", &["daily"], days.iter().map(half).collect()).await;
+    let process = town.process().await;
+    let published = Trigger::Event { on: On::Published { dataset: "daily".into() } };
+    let work = Work { from: Some("2024-01-03".into()), ..Work::sync(["daily"]) };
+    process.control.create(own("bars", published, Days::Any, work), "test").await.unwrap();
+    process.live_until(&town.time, "2024-01-10T12:00").await;
+    let times: Vec<String> = process.times().await["bars"].iter().map(|at| at.to_string()).collect();
+    let evening = |day: &str, time: &str| format!("2024-01-{day}T{time}:00+08:00");
+    // Each answer of 16:00 is thin and is whole an hour later, when it is asked for again.
+    let expected = [("03", "16:00"), ("04", "16:00"), ("05", "16:00"), ("08", "17:05"), ("09", "17:05")];
+    assert_eq!(times, expected.map(|(day, time)| evening(day, time)));
+    let status = process.control.get("bars").await.unwrap();
+    assert_eq!(status.next.at, Some(instant("2024-01-10T17:05")), "{:?}", status.next);
+    assert!(status.next.reason.contains("past days taught"), "{:?}", status.next);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_on_one_postgres_fire_every_job_once_and_share_the_runs() {
+    let town = Town::new("2024-01-02T12:00", "2024-01-31", &["daily", "adj_factor", "stk_limit"], Vec::new()).await;
+    let (_, url) = crate::postgres_server::shared().fresh_database();
+    let mut processes = Vec::new();
+    for _ in 0..2 {
+        let options = PostgresOptions { create: processes.is_empty(), connections: 4, ..PostgresOptions::default() };
+        let store = Arc::new(PostgresStore::open(&url, options, town.time.clock()).await.unwrap());
+        store.prepare(town.catalog.datasets()).await.unwrap();
+        processes.push(town.process_on(store, JobOptions::default()));
+    }
+    let [one, two] = [&processes[0], &processes[1]];
+    let (first, second) = tokio::join!(one.scheduler.prepare(), two.scheduler.prepare());
+    first.and(second).unwrap();
+    let end = instant("2024-01-10T12:00");
+    let mut by_both = [0, 0];
+    while town.time.now() < end {
+        let (first, second) = tokio::join!(one.scheduler.fire(), two.scheduler.fire());
+        let (first, second) = (first.unwrap(), second.unwrap());
+        by_both[0] += first.runs.len();
+        by_both[1] += second.runs.len();
+        let stop = Stop::default();
+        let (one_waits, two_waits) = tokio::join!(one.scheduler.work_off(&stop), two.scheduler.work_off(&stop));
+        let waits = [one_waits.unwrap(), two_waits.unwrap()];
+        let next = first.next.into_iter().chain(second.next).chain(waits.into_iter().flatten()).min().unwrap();
+        town.time.move_to(next.max(town.time.now().plus_seconds(1)));
+    }
+    let runs = one.runs().await;
+    let fired: BTreeSet<(Option<String>, Option<Instant>)> =
+        runs.iter().map(|run| (run.job.clone(), run.due_at)).collect();
+    assert_eq!(fired.len(), runs.len(), "nothing fires twice");
+    assert_eq!(by_both[0] + by_both[1], runs.len());
+    let daily: Vec<&Run> = runs.iter().filter(|run| run.job.as_deref() == Some("daily")).collect();
+    assert_eq!(daily.len(), 6, "the trading days from 2 to 9 January");
+    for run in &runs {
+        assert_eq!(run.state, RunState::Success, "{run:?}");
+    }
+    town.assert_truth(&*two.store, "daily", "2024-01-02", "2024-01-09").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_want_the_same_table_take_turns() {
+    let slow = Rule::always(Fault::SlowAnswer { millis: 30 }).of("daily");
+    let town = Town::new("2024-01-31T20:00", "2024-01-31", &["daily"], vec![slow]).await;
+    let (_, url) = crate::postgres_server::shared().fresh_database();
+    let mut processes = Vec::new();
+    for _ in 0..2 {
+        let options = PostgresOptions { create: processes.is_empty(), connections: 4, ..PostgresOptions::default() };
+        let store = Arc::new(PostgresStore::open(&url, options, town.time.clock()).await.unwrap());
+        store.prepare(town.catalog.datasets()).await.unwrap();
+        processes.push(town.process_on(store, JobOptions::default()));
+    }
+    let [one, two] = [&processes[0], &processes[1]];
+    for (from, to) in [("2024-01-02", "2024-01-12"), ("2024-01-08", "2024-01-31")] {
+        let work = Work { from: Some(from.into()), to: Some(to.into()), force: true, ..Work::sync(["daily"]) };
+        one.control.ask(work, None, "test", "").await.unwrap();
+    }
+    let second = one.control.ask(Work::sync(["daily"]), Some("sync"), "test", "").await.unwrap();
+    let refused = two.control.ask(Work::sync(["daily"]), Some("sync"), "test", "").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+    assert_eq!(one.control.cancel(second.id, "test").await.unwrap().state, RunState::Cancelled);
+    let stop = Stop::default();
+    let (first, second) = tokio::join!(one.scheduler.work_off(&stop), two.scheduler.work_off(&stop));
+    first.and(second).unwrap();
+    let states: Vec<RunState> = one.runs().await.iter().map(|run| run.state).collect();
+    assert_eq!(states, [RunState::Success, RunState::Success, RunState::Cancelled]);
+    let mut open = 0;
+    for event in one.store.events(0, 100_000).await.unwrap() {
+        if event.dataset.as_deref() != Some("daily") {
+            continue;
+        }
+        match event.kind {
+            EventType::TaskStarted => open += 1,
+            EventType::TaskCompleted => open -= 1,
+            _ => {}
+        }
+        assert!((0..=1).contains(&open), "two tasks of one table at a time");
+    }
+    town.assert_truth(&*two.store, "daily", "2024-01-02", "2024-01-31").await;
+}
+
+#[tokio::test]
+async fn what_a_person_changes_about_a_job_stays_and_what_the_catalogue_leaves_goes() {
+    let town = Town::new("2024-01-02T12:00", "2024-01-31", &["daily", "weekly"], Vec::new()).await;
+    let process = town.process().await;
+    process.scheduler.prepare().await.unwrap();
+    let control = &process.control;
+    let ids = async || control.list().await.unwrap().into_iter().map(|status| status.job.id).collect::<Vec<_>>();
+    assert_eq!(ids().await, ["daily", "full_check", "full_history", "weekly", "weekly_bars"]);
+    control.schedule("weekly_bars", "30 2 * * 1", "anna").await.unwrap();
+    control.pause("daily", "anna").await.unwrap();
+    control.create(own("mine", cron("0 7 * * *"), Days::Any, Work::sync(["daily"])), "anna").await.unwrap();
+    process.scheduler.prepare().await.unwrap();
+    let weekly = control.get("weekly_bars").await.unwrap();
+    assert_eq!(weekly.job.trigger, cron("30 2 * * 1"));
+    assert_eq!(control.get("daily").await.unwrap().job.state, JobState::Paused);
+    let town = Town { tables: vec!["daily"], ..town };
+    let fewer = town.process_on(process.store.clone(), JobOptions::default());
+    fewer.scheduler.prepare().await.unwrap();
+    assert_eq!(ids().await, ["daily", "full_check", "full_history", "mine", "weekly_bars"], "changed ones stay");
+    for (wrong, kind) in [
+        (control.remove("daily", "anna").await.err(), ErrorKind::Conflict),
+        (control.pause("nobody", "anna").await.err(), ErrorKind::NotFound),
+        (control.schedule("mine", "0 7 * *", "anna").await.err(), ErrorKind::Invalid),
+        (control.start("mine", Some(1), "anna").await.err(), ErrorKind::Invalid),
+        (
+            control.create(own("mine", cron("0 7 * * *"), Days::Any, Work::default()), "anna").await.err(),
+            ErrorKind::Conflict,
+        ),
+        (
+            control.create(own("Mine", cron("0 7 * * *"), Days::Any, Work::default()), "anna").await.err(),
+            ErrorKind::Invalid,
+        ),
+        (
+            control.create(own("other", cron("0 7 * * *"), Days::Any, Work::sync(["nothing"])), "anna").await.err(),
+            ErrorKind::NotFound,
+        ),
+        (
+            control.change("mine", JobChange::default(), Some(7), "anna").await.err(),
+            ErrorKind::Conflict,
+        ),
+    ] {
+        assert_eq!(wrong.expect("an error").kind(), kind);
+    }
+    control.remove("mine", "anna").await.unwrap();
+    let started = control.start("stock_basic", Some(3_600), "anna").await.unwrap();
+    assert_eq!(started.next.at, Some(instant("2024-01-02T13:00")), "a dataset without a job gets one");
+    let wanted = JournalWanted {
+        journal: Journal::Audit,
+        level: Level::Trace,
+        task: None,
+        text: Some("job:".into()),
+        before: None,
+        limit: 100,
+    };
+    let journal = process.store.journal(&wanted).await.unwrap();
+    assert!(journal.iter().all(|entry| entry.who == "anna") && journal.len() == 5, "{journal:?}");
 }

@@ -19,6 +19,7 @@ mod faults;
 mod feed;
 mod files;
 mod jobs;
+mod jobs_program;
 mod kill;
 mod licences;
 mod migrate;
