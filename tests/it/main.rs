@@ -18,6 +18,8 @@ mod failover_three;
 mod faults;
 mod feed;
 mod files;
+mod jobs;
+mod jobs_program;
 mod kill;
 mod licences;
 mod migrate;
