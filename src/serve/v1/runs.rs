@@ -12,7 +12,7 @@ use super::page::Page;
 use crate::model::{Action, Change, Commit, Day, Error, Result, Run, RunId, RunState, RunsWanted, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
-use crate::serve::extract::{Body, Named, Params};
+use crate::serve::extract::{Body, Named, Params, object};
 use crate::serve::problem::Problem;
 use crate::serve::views::{RunView, TaskView};
 
@@ -65,6 +65,7 @@ pub struct WorkBody {
     /// Only these sources, in this order
     sources: Vec<String>,
     /// Strategy and its parameters
+    #[serde(deserialize_with = "object")]
     #[schema(value_type = Object)]
     how: crate::model::How,
     /// Why, for people
