@@ -12,7 +12,6 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
-use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};

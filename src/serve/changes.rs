@@ -24,7 +24,6 @@ pub fn routes() -> OpenApiRouter<Service> {
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// Only records before this one: `next` of the page before.
-    #[param(minimum = 1)]
     before: Option<i64>,
     /// Records of one page; by default `serve.page_rows`.
     #[param(minimum = 1)]

@@ -61,6 +61,7 @@ pub fn describe(guarded: &OpenApi, open: &OpenApi, tables: &[&str], page_rows_ma
             sharpen(path, parameter, tables, page_rows_max);
         }
     });
+    drop_formats_of_numbers(&mut whole);
     whole["openapi"] = "3.1.0".into();
     whole["info"] = json!({
         "title": "Tidegate",
@@ -88,6 +89,22 @@ pub fn describe(guarded: &OpenApi, open: &OpenApi, tables: &[&str], page_rows_ma
         });
     }
     whole
+}
+
+/// Whole numbers have no format: nobody is held to 32 bits.
+fn drop_formats_of_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let of_number =
+                fields.get("format").and_then(Value::as_str).is_some_and(|it| it == "int32" || it == "int64");
+            if of_number {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(drop_formats_of_numbers);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_formats_of_numbers),
+        _ => {}
+    }
 }
 
 fn tags(whole: &mut Value) -> Value {
@@ -147,12 +164,16 @@ fn sharpen(path: &str, parameter: &mut Value, tables: &[&str], page_rows_max: us
     let in_path = parameter["in"] == "path";
     let name = parameter["name"].as_str().unwrap_or_default();
     let more = match name {
-        "dataset" => json!({ "enum": tables }),
+        "dataset" if in_path => json!({ "enum": tables }),
         "name" if path.starts_with("/api/v1/datasets/") => json!({ "enum": tables }),
         "name" if path.starts_with("/api/v1/keys/") => json!({ "pattern": "^[A-Za-z0-9_@-][A-Za-z0-9_.@-]{0,63}$" }),
         "source" if path.starts_with("/api/v1/secrets/") => json!({ "enum": TOKENS }),
-        "from" | "to" | "day" | "start_date" | "end_date" | "known_on" | "anchor" => json!({ "format": "date" }),
-        "as_of" => json!({ "anyOf": [{ "format": "date" }, { "format": "date-time" }] }),
+        "day" if in_path => json!({ "format": "date" }),
+        // An empty value says nothing.
+        "from" | "to" | "day" | "start_date" | "end_date" | "known_on" | "anchor" => {
+            json!({ "anyOf": [{ "format": "date" }, { "maxLength": 0 }] })
+        }
+        "as_of" => json!({ "anyOf": [{ "format": "date" }, { "format": "date-time" }, { "maxLength": 0 }] }),
         "code" => json!({ "pattern": "^[0-9]{6}([.](SH|SZ|BJ))?$" }),
         "limit" if path != "/api/v1/bars/{code}" && !path.ends_with("/rows") => json!({ "maximum": page_rows_max }),
         // A path is plain text; see `layers`.

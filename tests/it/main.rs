@@ -48,7 +48,7 @@ mod tidy;
 mod times;
 mod times_real;
 mod tushare;
+mod v1;
 mod web;
 mod workers;
-mod v1;
 mod world;

@@ -59,7 +59,12 @@ fn every_operation_has_its_own_name_a_tag_and_every_problem_and_the_page_shows_i
             let name = operation["operationId"].as_str().unwrap();
             let open = ["/healthz", "/readyz"].contains(&path.as_str())
                 || (path, method.as_str()) == (&"/api/v1/session".into(), "post");
-            let complete = names.insert(name.to_string())
+            let misplaced = operation["parameters"].as_array().into_iter().flatten().any(|parameter| {
+                let named = format!("{{{}}}", parameter["name"].as_str().unwrap());
+                (parameter["in"] == "path") != path.contains(&named)
+            });
+            let complete = !misplaced
+                && names.insert(name.to_string())
                 && operation["tags"][0].is_string()
                 && operation["summary"].is_string()
                 && ["400", "401", "403", "404", "413", "429", "500", "503"]
