@@ -28,6 +28,7 @@ mod mission;
 mod mission_days;
 mod postgres_server;
 mod program;
+mod schema;
 mod serving;
 mod several;
 mod sim;
