@@ -3,8 +3,8 @@
 
 cache="${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}"
 
-# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs and Python with virtual
-# environments. Tests start PostgreSQL servers of their own in temporary folders.
+# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs, Redis and Python with virtual
+# environments. Tests start servers of their own in temporary folders.
 need_tools() {
     if ! command -v cargo >/dev/null; then
         echo "scripts/test: Rust is missing; install it with rustup, then run this again" >&2
@@ -19,6 +19,7 @@ need_tools() {
     local packages=()
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     command -v sqlite3 >/dev/null || packages+=(sqlite3)
+    command -v redis-server >/dev/null || packages+=(redis-server)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
     if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
