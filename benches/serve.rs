@@ -11,9 +11,7 @@ use arrow_array::builder::{Date32Builder, Decimal128Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
 use tidegate::catalog::Catalog;
 use tidegate::model::change::Write;
-use tidegate::model::{
-    Area, Change, Clock, ColumnType, Commit, Dataset, Day, Exchanges, RowsChange, Securities, Span,
-};
+use tidegate::model::{Area, Change, Clock, ColumnType, Commit, Dataset, Day, Exchanges, RowsChange, Securities, Span};
 use tidegate::store::Store;
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 
@@ -66,7 +64,10 @@ async fn fill(path: &std::path::Path) {
     }
     for back in 0..WIDE_DAYS {
         let keys: Vec<(String, Day)> = (LONG..MARKET).map(|number| (code(number), day(back))).collect();
-        let area = Area::new(Securities::Some((LONG..MARKET).map(|number| code(number).into()).collect()), Span::day(day(back)));
+        let area = Area::new(
+            Securities::Some((LONG..MARKET).map(|number| code(number).into()).collect()),
+            Span::day(day(back)),
+        );
         write(&store, &daily, &keys, area).await;
     }
 }
@@ -178,7 +179,10 @@ async fn measure(title: &str, serving: &Serving) {
         format!("{service}/api/v1/datasets/daily/rows?from={day}&to={day}&limit={MARKET}")
     };
     let few = |number: u64| {
-        format!("{service}/api/v1/datasets/daily/rows?codes={}&order=-trade_date&limit=100", code(number as usize % 500))
+        format!(
+            "{service}/api/v1/datasets/daily/rows?codes={}&order=-trade_date&limit=100",
+            code(number as usize % 500)
+        )
     };
     at_rate("a bare route that says hello", &|_| hello.clone()).await;
     at_rate("25 years of one share", &bars).await;

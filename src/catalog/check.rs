@@ -235,7 +235,8 @@ impl<'a> Problems<'a> {
 
     fn cron(&mut self, schedule: &str) {
         if let Err(error) = Cron::parse(schedule) {
-            self.list.push(format!("policy.schedule is neither `event_driven` nor `continuous`, and {}", error.message()));
+            self.list
+                .push(format!("policy.schedule is neither `event_driven` nor `continuous`, and {}", error.message()));
         }
     }
 

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn what_is_no_cron_line_is_refused() {
-        for line in ["", "0 18 * *", "0 0 18 * * 1-5", "61 * * * *", "0 18 * * 9", "sometimes", "0 0 30 2 *", "@reboot"] {
+        for line in ["", "0 18 * *", "0 0 18 * * 1-5", "61 * * * *", "0 18 * * 9", "sometimes", "0 0 30 2 *", "@reboot"]
+        {
             assert!(Cron::parse(line).is_err(), "{line}");
         }
     }

@@ -104,7 +104,7 @@ impl Day {
         let date = self.date();
         let year = date.year().unsigned_abs();
         let digit = |number: u16| b'0' + (number % 10) as u8;
-        let pair = |number: i8| [digit(number.unsigned_abs().into()) , digit(u16::from(number.unsigned_abs()) / 10)];
+        let pair = |number: i8| [digit(number.unsigned_abs().into()), digit(u16::from(number.unsigned_abs()) / 10)];
         let ([month, months], [day, days]) = (pair(date.month()), pair(date.day()));
         let years = [digit(year / 1000), digit(year / 100), digit(year / 10), digit(year)];
         out.extend_from_slice(&[years[0], years[1], years[2], years[3], b'-', months, month, b'-', days, day]);

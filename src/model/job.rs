@@ -83,8 +83,12 @@ impl JobState {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Trigger {
     /// Five fields, in Asia/Shanghai.
-    Cron { expression: String },
-    Every { seconds: u32 },
+    Cron {
+        expression: String,
+    },
+    Every {
+        seconds: u32,
+    },
     Event {
         #[serde(flatten)]
         on: On,
@@ -268,7 +272,8 @@ mod tests {
             let job = Job::new("one", trigger, Days::Trading, Work::sync(["daily"]), Instant(5_000_000));
             let body = job.body().unwrap();
             assert_eq!(body["trigger"], serde_json::from_str::<serde_json::Value>(text).unwrap());
-            let definition = Definition { kind: Kind::Job, name: "one".into(), body, revision: 1, at: Instant(5_000_000) };
+            let definition =
+                Definition { kind: Kind::Job, name: "one".into(), body, revision: 1, at: Instant(5_000_000) };
             assert_eq!(Job::of(&definition).unwrap(), job);
         }
     }

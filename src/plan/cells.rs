@@ -191,17 +191,22 @@ impl<'a> Calendar<'a> {
             let why = format!("the ledger says {} rows, the table holds {}", grouped(claim.rows), grouped(held));
             return (CellState::Partial, why);
         }
-        let is_settled = claim.stale_at.is_none() || (!timeline.timeless && timeline.schedule.settled_at(day) <= claim.at);
+        let is_settled =
+            claim.stale_at.is_none() || (!timeline.timeless && timeline.schedule.settled_at(day) <= claim.at);
         let again = match claim.stale_at {
             Some(at) if at > self.now => format!("asked again from {at} on"),
             _ => "due to be asked again".to_string(),
         };
         match (claim.evidence, is_settled) {
             (Evidence::Partial, false) => (CellState::Partial, format!("fewer rows than expected; {again}")),
-            (Evidence::Partial, true) => (CellState::Present, "fewer rows than expected: the source said so".to_string()),
+            (Evidence::Partial, true) => {
+                (CellState::Present, "fewer rows than expected: the source said so".to_string())
+            }
             (Evidence::Empty, true) => (CellState::Empty, "the source has no rows".to_string()),
             (Evidence::Empty, false) => (CellState::Provisional, format!("the source has no rows so far; {again}")),
-            (Evidence::Present, true) if held == 0 && !timeline.timeless => (CellState::Empty, "the source has no rows".to_string()),
+            (Evidence::Present, true) if held == 0 && !timeline.timeless => {
+                (CellState::Empty, "the source has no rows".to_string())
+            }
             (Evidence::Present, true) => (CellState::Present, String::new()),
             (Evidence::Present, false) => (CellState::Provisional, again),
         }
@@ -225,7 +230,9 @@ impl<'a> Calendar<'a> {
                 self.cell(index, CellState::Empty, "the source has no rows".to_string())
             }
             (0, 0) => self.cell(index, CellState::Present, String::new()),
-            (0, some) => self.cell(index, CellState::Provisional, format!("{} securities are asked again", grouped(some))),
+            (0, some) => {
+                self.cell(index, CellState::Provisional, format!("{} securities are asked again", grouped(some)))
+            }
             (_, _) => {
                 let vain = if failed > 0 { format!(", {} in vain", grouped(failed)) } else { String::new() };
                 let why = format!("{} of {} securities{vain}", grouped(answered), grouped(asked));

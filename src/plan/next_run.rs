@@ -307,4 +307,3 @@ fn published(publication: &Publication, at: Instant) -> String {
 }
 
 const DAY_MICROS: i64 = 86_400_000_000;
-

@@ -1,9 +1,9 @@
 //! How a table stands as a whole: up to which day every expected cell is explained, and which day is due.
 
+use super::Knowledge;
 use super::audit::Audit;
 use super::schedule::Schedule;
 use super::timeline::Timeline;
-use super::Knowledge;
 use crate::model::{Claim, Coverage, Dataset, Day, Instant, Span};
 
 /// Where a table stands.

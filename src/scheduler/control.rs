@@ -259,12 +259,7 @@ impl Control {
     }
 
     async fn define(&self, job: &Job, expect: u64, by: &str, what: &str) -> Result<()> {
-        let define = Change::Define {
-            kind: Kind::Job,
-            name: job.id.clone(),
-            body: job.body()?,
-            expect: Some(expect),
-        };
+        let define = Change::Define { kind: Kind::Job, name: job.id.clone(), body: job.body()?, expect: Some(expect) };
         let text = format!("job {} {what}", job.id);
         self.commit(vec![define, self.audit(by, &format!("job:{}", job.id), text)]).await
     }
@@ -341,7 +336,8 @@ impl Control {
         check_id(&job.id)?;
         check_trigger(&job.trigger, &self.catalog)?;
         for title in [&job.title, &job.title_zh] {
-            if title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX || title.chars().any(char::is_control) {
+            if title.trim().is_empty() || title.chars().count() > TITLE_CHARS_MAX || title.chars().any(char::is_control)
+            {
                 let message = "the title of a job is empty, too long, or has a control character in it";
                 return Err(Error::invalid(message).hint(format!("use at most {TITLE_CHARS_MAX} characters")));
             }
@@ -361,8 +357,11 @@ impl Control {
 fn check_trigger(trigger: &Trigger, catalog: &Catalog) -> Result<()> {
     let in_range = |seconds: u32| match EVERY_SECONDS.contains(&seconds) {
         true => Ok(()),
-        false => Err(Error::invalid(format!("{seconds} s is no interval of a job"))
-            .hint(format!("from {} s to {} s", EVERY_SECONDS.start(), EVERY_SECONDS.end()))),
+        false => Err(Error::invalid(format!("{seconds} s is no interval of a job")).hint(format!(
+            "from {} s to {} s",
+            EVERY_SECONDS.start(),
+            EVERY_SECONDS.end()
+        ))),
     };
     match trigger {
         Trigger::Cron { expression } => Cron::parse(expression).map(|_| ()),

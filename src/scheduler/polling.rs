@@ -61,7 +61,8 @@ impl Scheduler {
                 after_error(&error, polls.good > 0, self.clock.now())
             }
             (Ok(()), Some(error)) => {
-                let why = named(&format!("{} of {} polls failed, the last: {error}", polls.bad, polls.good + polls.bad));
+                let why =
+                    named(&format!("{} of {} polls failed, the last: {error}", polls.bad, polls.good + polls.bad));
                 Piece::Stays { why, worked: polls.good > 0 }
             }
             (Ok(()), None) => Piece::Green,

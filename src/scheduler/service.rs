@@ -111,9 +111,8 @@ impl Scheduler {
         }
         let engine = self.engines.current().await?;
         self.take_up_orphans(&engine, hands, stop).await?;
-        let lease_end = self.store.shares_tasks().then(|| {
-            self.clock.now().plus_seconds(i64::from(engine.options.lease_seconds))
-        });
+        let lease_end =
+            self.store.shares_tasks().then(|| self.clock.now().plus_seconds(i64::from(engine.options.lease_seconds)));
         Ok(fired.next.into_iter().chain(later).chain(lease_end).min())
     }
 

@@ -13,9 +13,16 @@ const NOTES_MAX: usize = 10;
 pub enum Piece {
     Green,
     /// A later attempt may mend it; not before an instant, where one is known.
-    Again { why: String, not_before: Option<Instant>, worked: bool },
+    Again {
+        why: String,
+        not_before: Option<Instant>,
+        worked: bool,
+    },
     /// Only a person can mend it, or nobody has to.
-    Stays { why: String, worked: bool },
+    Stays {
+        why: String,
+        worked: bool,
+    },
 }
 
 /// What an attempt came to.
@@ -71,7 +78,9 @@ fn of_task(task: &Task, refresh_hours: i32, worked: bool, now: Instant) -> Piece
     let why = task.note.clone().unwrap_or_else(|| task.state.name().to_string());
     match (task.state, task.outcome) {
         (TaskState::Completed, Some(Outcome::Success)) => Piece::Green,
-        (TaskState::Completed, _) if task.totals.slices_failed > 0 => Piece::Again { why, not_before: None, worked: true },
+        (TaskState::Completed, _) if task.totals.slices_failed > 0 => {
+            Piece::Again { why, not_before: None, worked: true }
+        }
         (TaskState::Completed, _) if task.totals.slices_partial > 0 && refresh_hours <= THIN_HOURS_MAX => {
             let not_before = Some(now.plus_seconds(i64::from(refresh_hours) * 3_600));
             Piece::Again { why, not_before, worked: true }

@@ -74,10 +74,7 @@ impl Scheduler {
             return self.clear_up_after(run.id).await;
         }
         run.tasks = tasks;
-        let again = Again {
-            attempts: self.attempts_of(&run).await?,
-            first_minutes: self.options.retry_minutes,
-        };
+        let again = Again { attempts: self.attempts_of(&run).await?, first_minutes: self.options.retry_minutes };
         let verdict = verdict(&pieces, run.attempt, stop.asked(), again, self.clock.now());
         self.conclude(run, verdict).await
     }

@@ -97,8 +97,10 @@ impl Process {
         };
         let answer = self.cache.answer(&headers, question, make).await;
         let Ok(answer) = answer else { panic!("the cache failed") };
-        let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_string();
-        let (hit, tag) = (header("x-cache") == "hit", header("etag"));
+        let header = |answer: &axum::response::Response, name: &str| {
+            answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_string()
+        };
+        let (hit, tag) = (header(&answer, "x-cache") == "hit", header(&answer, "etag"));
         let is_modified = answer.status() != axum::http::StatusCode::NOT_MODIFIED;
         let body = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
         (is_modified.then(|| std::str::from_utf8(&body).unwrap().parse().unwrap()), hit, tag)
@@ -116,16 +118,24 @@ fn readers_and_a_writer(redis: Option<String>) {
         let reading = Arc::new(Process::start(&world, redis).await);
         // Which event made which number true, and what is known to be true where it was written.
         let events: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
-        let (told, done, hits) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (told, done, hits) =
+            (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut readers = tokio::task::JoinSet::new();
         for number in 0..6 {
-            let (process, is_writing) = if number % 2 == 0 { (writing.clone(), true) } else { (reading.clone(), false) };
+            let (process, is_writing) =
+                if number % 2 == 0 { (writing.clone(), true) } else { (reading.clone(), false) };
             let (events, told, done, hits) = (events.clone(), told.clone(), done.clone(), hits.clone());
             readers.spawn(async move {
                 let (mut last, mut tag) = (0, None::<String>);
                 while !done.load(Ordering::SeqCst) {
                     let head = process.feed.head();
-                    let by_event = events.lock().unwrap().iter().rev().find(|(event, _)| *event <= head).map_or(0, |(_, number)| *number);
+                    let by_event = events
+                        .lock()
+                        .unwrap()
+                        .iter()
+                        .rev()
+                        .find(|(event, _)| *event <= head)
+                        .map_or(0, |(_, number)| *number);
                     let known = if is_writing { told.load(Ordering::SeqCst).max(by_event) } else { by_event };
                     let (answer, hit, new) = process.ask(tag.as_deref()).await;
                     let value = answer.unwrap_or(last);

@@ -43,7 +43,7 @@ mod tidy;
 mod times;
 mod times_real;
 mod tushare;
-mod workers;
 mod v1;
 mod v1_rows;
+mod workers;
 mod world;

@@ -16,7 +16,8 @@ fn pages_follow_each_other_until_everything_was_seen() {
     let serving = Serving::start(&world, &[]);
     let (mut seen, mut offset) = (Vec::new(), Some(0));
     while let Some(from) = offset {
-        let page = serving.get(&format!("{ROWS}?columns=ts_code,trade_date,close&limit=500&offset={from}")).of_status(200);
+        let page =
+            serving.get(&format!("{ROWS}?columns=ts_code,trade_date,close&limit=500&offset={from}")).of_status(200);
         assert_eq!(page["columns"], json!(["ts_code", "trade_date", "close"]));
         seen.extend(page["rows"].as_array().unwrap().clone());
         offset = page["next_offset"].as_u64();
@@ -32,10 +33,16 @@ fn what_the_command_shows_the_route_answers() {
     let world = synced(&["trade_cal", "stock_basic", "daily", "adj_factor", "fina_indicator"]);
     let serving = Serving::start(&world, &[]);
     for (path, arguments) in [
-        ("daily/rows?from=2024-01-05&to=2024-01-05&order=-pct_chg", "daily --from 2024-01-05 --to 2024-01-05 --order=-pct_chg"),
+        (
+            "daily/rows?from=2024-01-05&to=2024-01-05&order=-pct_chg",
+            "daily --from 2024-01-05 --to 2024-01-05 --order=-pct_chg",
+        ),
         ("daily/rows?from=20240105&to=20240105&adjust=qfq", "daily --from 2024-01-05 --to 2024-01-05 --adjust qfq"),
         ("daily/rows?from=20240105&to=20240108&adjust=hfq", "daily --from 2024-01-05 --to 2024-01-08 --adjust hfq"),
-        ("stock_basic/rows?where=list_status:L,D&columns=ts_code,name", "stock_basic --where list_status=L,D --columns ts_code,name"),
+        (
+            "stock_basic/rows?where=list_status:L,D&columns=ts_code,name",
+            "stock_basic --where list_status=L,D --columns ts_code,name",
+        ),
         ("fina_indicator/rows?known_on=2024-02-01", "fina_indicator --known-on 2024-02-01"),
         ("daily/rows?as_of=2020-01-01", "daily --as-of 2020-01-01"),
     ] {
@@ -43,12 +50,8 @@ fn what_the_command_shows_the_route_answers() {
         let shown = ["show"].into_iter().chain(arguments.split(' ')).chain(["--json"]).collect::<Vec<_>>();
         let shown = world.run(&shown, 0).json();
         let names: Vec<&str> = rows["columns"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-        let shown: Vec<Value> = shown
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| names.iter().map(|name| row[*name].clone()).collect())
-            .collect();
+        let shown: Vec<Value> =
+            shown.as_array().unwrap().iter().map(|row| names.iter().map(|name| row[*name].clone()).collect()).collect();
         assert_eq!(rows["rows"], json!(shown), "{path}");
     }
 }
@@ -101,7 +104,11 @@ fn downloads_are_whole_files_in_every_format() {
     let world = synced(&["trade_cal", "stock_basic", "daily"]);
     let serving = Serving::start(&world, &[]);
     let query = Query {
-        filters: vec![Filter::Between { column: "trade_date".into(), from: Some("2024-01-05".into()), to: Some("2024-02-05".into()) }],
+        filters: vec![Filter::Between {
+            column: "trade_date".into(),
+            from: Some("2024-01-05".into()),
+            to: Some("2024-02-05".into()),
+        }],
         ..Query::all("daily")
     };
     let truth = world.rows(&world.store(), &query);

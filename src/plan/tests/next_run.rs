@@ -1,8 +1,8 @@
 //! Next runs as a table: a job, the last time for which it ran, now, and what comes of it.
 
 use super::*;
-use crate::model::job::{CatchUp, Days, Job, JobState, On, Trigger};
 use crate::model::Work;
+use crate::model::job::{CatchUp, Days, Job, JobState, On, Trigger};
 use crate::plan::{Facts, Publication, Whole, next_run};
 
 fn calendar_2020() -> TradingCalendar {
@@ -83,7 +83,10 @@ fn times_that_were_slept_through_are_made_up_for_once_or_not_at_all() {
     assert_eq!(next(&daily, asleep.0, asleep.1, &facts), "2020-03-10T18:00 now");
     assert_eq!(next(&skipping(daily.clone()), asleep.0, asleep.1, &facts), "2020-03-11T18:00");
     assert_eq!(next(&daily, asleep.0, asleep.1, &skips), "2020-03-11T18:00");
-    assert_eq!(next(&Job { catch_up: Some(CatchUp::Once), ..daily.clone() }, asleep.0, asleep.1, &skips), "2020-03-10T18:00 now");
+    assert_eq!(
+        next(&Job { catch_up: Some(CatchUp::Once), ..daily.clone() }, asleep.0, asleep.1, &skips),
+        "2020-03-10T18:00 now"
+    );
     // A few minutes late is not asleep.
     assert_eq!(next(&skipping(daily.clone()), "2020-03-02T18:00", "2020-03-03T18:09", &facts), "2020-03-03T18:00 now");
     assert_eq!(next(&skipping(daily.clone()), "2020-03-02T18:00", "2020-03-03T18:11", &facts), "2020-03-04T18:00");
@@ -97,7 +100,8 @@ fn times_that_were_slept_through_are_made_up_for_once_or_not_at_all() {
     let daily = cron("0 18 * * 1-5", Days::Trading);
     assert_eq!(told(&daily, asleep.1), "slept through; it was due at 2020-03-10T18:00:00+08:00");
     assert_eq!(told(&daily, "2020-03-02T18:01"), "cron 0 18 * * 1-5 on trading days");
-    let spring = next_run(&daily, Some(instant("2020-01-23T18:00")), instant("2020-01-23T19:00"), &calendar_2020(), &facts);
+    let spring =
+        next_run(&daily, Some(instant("2020-01-23T18:00")), instant("2020-01-23T19:00"), &calendar_2020(), &facts);
     assert_eq!(spring.reason, "cron 0 18 * * 1-5 on trading days; not from 2020-01-24 to 2020-01-31");
 }
 

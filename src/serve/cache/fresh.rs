@@ -126,7 +126,14 @@ mod tests {
 
     fn event(id: u64, dataset: Option<&str>) -> Event {
         let dataset = dataset.map(str::to_string);
-        Event { id, at: Instant(0), kind: EventType::SliceCommitted, dataset, task: None, data: serde_json::Value::Null }
+        Event {
+            id,
+            at: Instant(0),
+            kind: EventType::SliceCommitted,
+            dataset,
+            task: None,
+            data: serde_json::Value::Null,
+        }
     }
 
     #[test]

@@ -54,8 +54,7 @@ impl Chosen {
     }
 }
 
-const NAMES: &str =
-    "columns, codes, from, to, where, order, limit, offset, as_of, known_on, adjust, anchor and format";
+const NAMES: &str = "columns, codes, from, to, where, order, limit, offset, as_of, known_on, adjust, anchor and format";
 
 fn unknown(name: &str) -> Error {
     let shown: String = name.chars().take(40).collect();
@@ -113,7 +112,8 @@ mod tests {
 
     #[test]
     fn filters_are_values_or_ranges_and_everything_else_is_refused() {
-        let text = "columns=ts_code, close&codes=600519&from=20240102&where=pct_chg:5..&where=ts_code:a,b&order=-vol&limit=7";
+        let text =
+            "columns=ts_code, close&codes=600519&from=20240102&where=pct_chg:5..&where=ts_code:a,b&order=-vol&limit=7";
         let chosen = read(text).unwrap();
         let between = Wanted::Between { column: "pct_chg".into(), from: Some("5".into()), to: None };
         let among = Wanted::Among { column: "ts_code".into(), values: vec!["a".into(), "b".into()] };

@@ -183,7 +183,9 @@ impl Service {
         let served = audits::served(&self.engines.current().await?.sources, dataset);
         let (dataset, now) = (dataset.clone(), self.clock.now());
         let counting = move || day_cells(&dataset, &knowledge, &coverage, &failures, &served, span, now);
-        tokio::task::spawn_blocking(counting).await.map_err(|error| Error::bug("counting days broke off").caused_by(error))
+        tokio::task::spawn_blocking(counting)
+            .await
+            .map_err(|error| Error::bug("counting days broke off").caused_by(error))
     }
 }
 

@@ -174,7 +174,8 @@ fn next_runs(datasets: &mut [Standing], jobs: &[JobStatus], engine: &Engine) {
     by_time.sort_by(|one, other| (one.0, &one.1.job.id).cmp(&(other.0, &other.1.job.id)));
     for (at, status) in by_time {
         let Ok(asked) = engine.datasets_of(&status.job.work) else { continue };
-        for dataset in datasets.iter_mut().filter(|dataset| dataset.next_run.is_none() && asked.contains(&dataset.name)) {
+        for dataset in datasets.iter_mut().filter(|dataset| dataset.next_run.is_none() && asked.contains(&dataset.name))
+        {
             let (at, job, reason) = (at.to_string(), status.job.id.clone(), status.next.reason.clone());
             dataset.next_run = Some(NextRunItem { at, job, reason });
         }
@@ -301,7 +302,10 @@ fn attention(datasets: &[Standing], failures: &[Failure], doors: &[Seen]) -> Vec
         if let Some(why) = seen.closed() {
             found.push(of_source(format!("{name} is not asked: {why}"), "set its token, or test it under sources"));
         } else if let crate::engine::standing::Standing::Demoted(why) = &seen.standing {
-            found.push(of_source(format!("{name} is asked after the others: {why}"), "it wins its place back by itself"));
+            found.push(of_source(
+                format!("{name} is asked after the others: {why}"),
+                "it wins its place back by itself",
+            ));
         }
     }
     for dataset in datasets {
@@ -322,21 +326,48 @@ fn attention(datasets: &[Standing], failures: &[Failure], doors: &[Seen]) -> Vec
                 0 => format!("{} slices failed and are tried again", dataset.failures),
                 some => format!("{} slices failed, {some} of them for good", dataset.failures),
             };
-            found.push(of_dataset("failure", dataset.failures, text, "retry them, or settle them by hand", format!("/failures?dataset={name}")));
+            found.push(of_dataset(
+                "failure",
+                dataset.failures,
+                text,
+                "retry them, or settle them by hand",
+                format!("/failures?dataset={name}"),
+            ));
         }
         if dataset.conflicts > 0 {
             let text = format!("{} rows differ from the stored ones and wait for a decision", dataset.conflicts);
-            found.push(of_dataset("conflict", dataset.conflicts, text, "take the stored or the offered row", format!("/failures?dataset={name}&view=conflicts")));
+            found.push(of_dataset(
+                "conflict",
+                dataset.conflicts,
+                text,
+                "take the stored or the offered row",
+                format!("/failures?dataset={name}&view=conflicts"),
+            ));
         }
         if dataset.quarantined > 0 {
             let text = format!("{} rows were refused by a rule and kept apart", dataset.quarantined);
-            found.push(of_dataset("quarantine", dataset.quarantined, text, "look at them; ask for their days again", format!("/failures?dataset={name}&view=quarantine")));
+            found.push(of_dataset(
+                "quarantine",
+                dataset.quarantined,
+                text,
+                "look at them; ask for their days again",
+                format!("/failures?dataset={name}&view=quarantine"),
+            ));
         }
         if dataset.state == "late" {
-            let until = dataset.whole_until.as_deref().map_or("from the first day on".to_string(), |day| format!("after {day}"));
+            let until = dataset
+                .whole_until
+                .as_deref()
+                .map_or("from the first day on".to_string(), |day| format!("after {day}"));
             let due = dataset.due_day.as_deref().unwrap_or("now");
             let text = format!("not whole {until}; due is {due}");
-            found.push(of_dataset("late", dataset.lag_days, text, "see which days are missing, and fetch them", format!("/coverage/{name}")));
+            found.push(of_dataset(
+                "late",
+                dataset.lag_days,
+                text,
+                "see which days are missing, and fetch them",
+                format!("/coverage/{name}"),
+            ));
         }
     }
     found

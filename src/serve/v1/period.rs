@@ -131,7 +131,14 @@ mod tests {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let daily = RecordBatch::try_new(schema, columns).unwrap();
         for (period, expected) in [
-            (Period::Weekly, vec![("20240105", [10, 15, 9, 14, 200, 200]), ("20240108", [14, 14, 13, 13, 100, 100]), ("20240201", [13, 20, 12, 18, 200, 200])]),
+            (
+                Period::Weekly,
+                vec![
+                    ("20240105", [10, 15, 9, 14, 200, 200]),
+                    ("20240108", [14, 14, 13, 13, 100, 100]),
+                    ("20240201", [13, 20, 12, 18, 200, 200]),
+                ],
+            ),
             (Period::Monthly, vec![("20240131", [10, 20, 9, 19, 400, 400]), ("20240201", [19, 19, 18, 18, 100, 100])]),
         ] {
             let found = gathered(&daily, period).unwrap();

@@ -135,7 +135,9 @@ impl Service {
         let knowledge = self.knowledge().await?;
         let mut query = chosen.choice.query(&dataset, &knowledge.securities)?;
         query.limit = match chosen.download {
-            None => Some(self.options.limit(query.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))? as u64),
+            None => {
+                Some(self.options.limit(query.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))? as u64)
+            }
             Some(_) => Some(query.limit.unwrap_or(u64::MAX).min(self.options.rows_max + 1)),
         };
         if dataset.adjust.is_none() && matches!(chosen.view.adjust, Some(Adjust::Forward | Adjust::Backward)) {

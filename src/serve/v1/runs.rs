@@ -102,7 +102,13 @@ async fn runs(
     Params(params): Params<RunsParams>,
 ) -> Result<Json<Page<RunView>>, Problem> {
     let limit = service.options.limit(params.limit)?;
-    let wanted = RunsWanted { job: params.job, open: params.open, before: params.before, limit: limit + 1, ..RunsWanted::default() };
+    let wanted = RunsWanted {
+        job: params.job,
+        open: params.open,
+        before: params.before,
+        limit: limit + 1,
+        ..RunsWanted::default()
+    };
     let found = service.store.runs(&wanted).await?;
     Ok(Json(Page::of(found, limit, |run| run.id, |run| RunView::new(&run))))
 }

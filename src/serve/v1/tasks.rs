@@ -160,7 +160,8 @@ pub fn told(event: &Event) -> String {
         EventType::SliceCommitted => {
             let (area, source) = (text("area"), text("source"));
             let counts = ["inserted", "updated", "unchanged", "withdrawn", "quarantined"];
-            let counts = counts.into_iter().filter(|name| count(name) > 0).map(|name| format!("{} {name}", count(name)));
+            let counts =
+                counts.into_iter().filter(|name| count(name) > 0).map(|name| format!("{} {name}", count(name)));
             let counts: Vec<String> = counts.collect();
             let what = if counts.is_empty() { "no rows".to_string() } else { counts.join(", ") };
             format!("{area} from {source}: {what}")
