@@ -89,33 +89,44 @@ export async function act(promise, done) {
 /**
  * Keeps an answer on the page: `const { data, problem, loading, reload } = useGet(path, { query, channels, seconds })`.
  * `path` null asks nothing. A word on one of `channels` (live.js) asks again, at most once a `calm` milliseconds;
- * `seconds` asks again by the clock. The answer before stays while the next one is on its way.
+ * `concerns(data)` may say that a word does not matter here; `seconds` asks again by the clock. The answer before stays while the next one is on its way.
  */
-export function useGet(path, { query, channels = [], seconds = 0, calm = 700 } = {}) {
+export function useGet(path, { query, channels = [], concerns, seconds = 0, calm = 700 } = {}) {
   const url = path && address(path, query);
   const [state, setState] = useState({ url: null, data: undefined, problem: null });
-  const [count, setCount] = useState(0);
-  const reload = useCallback(() => setCount((before) => before + 1), []);
-  const asked = useRef(null);
+  const runner = useRef(null);
+  const reload = useCallback(() => runner.current?.(), []);
   useEffect(() => {
     if (!url) return undefined;
     const control = new AbortController();
-    asked.current = url;
-    api.get(url, { signal: control.signal }).then(
-      (data) => setState((before) => (
-        before.url === url && before.data === data && !before.problem ? before : { url, data, problem: null })),
-      (problem) => {
-        if (problem.name === 'AbortError') return;
-        setState((before) => ({ url, data: before.url === url ? before.data : undefined, problem }));
-      },
-    );
-    return () => control.abort();
-  }, [url, count]);
+    let busy = false;
+    let again = false;
+    // One request at a time: words that come while it is on its way lead to one more, and never cut it off.
+    const run = async () => {
+      again = busy;
+      if (busy) return;
+      busy = true;
+      do {
+        again = false;
+        const next = await api.get(url, { signal: control.signal }).then((data) => ({ data }), (problem) => ({ problem }));
+        if (control.signal.aborted) return;
+        setState((before) => {
+          const { data = before.url === url ? before.data : undefined, problem = null } = next;
+          return before.url === url && before.data === data && before.problem === problem ? before : { url, data, problem };
+        });
+      } while (again);
+      busy = false;
+    };
+    runner.current = run;
+    run();
+    return () => { control.abort(); if (runner.current === run) runner.current = null; };
+  }, [url]);
   useEffect(() => {
     if (!url || !channels.length) return undefined;
     let timer = null;
     const soon = () => { timer ??= setTimeout(() => { timer = null; reload(); }, calm); };
-    const leave = channels.map((channel) => live.subscribe(channel, soon, soon));
+    const heard = (data) => { if (!concerns || concerns(data)) soon(); };
+    const leave = channels.map((channel) => live.subscribe(channel, heard, soon));
     return () => { clearTimeout(timer); for (const one of leave) one(); };
   }, [url && channels.join(' ')]);
   useEffect(() => {

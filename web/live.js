@@ -12,7 +12,7 @@ const PATIENCE_MS = 4_000;
 /** `connecting`, `live`, `polling` (no socket, asking again and again) or `off`. */
 export const status = cell('off');
 
-/** channel -> { members: Set of {data, reset}, epoch, offset, asked: id or null } */
+/** channel -> { members: Set of {data, reset}, epoch, offset, asked: id or null, on: the server sends } */
 const channels = new Map();
 let socket = null;
 let opened = false;
@@ -33,6 +33,8 @@ function send(message) {
 function ask(name) {
   const channel = channels.get(name);
   if (!opened || !channel || channel.asked) return;
+  if (channel.on) send({ id: ++number, unsubscribe: { channel: name } });
+  channel.on = false;
   const id = ++number;
   channel.asked = id;
   waiting.set(id, name);
@@ -44,17 +46,22 @@ function reset(channel) {
   for (const member of [...channel.members]) member.reset();
 }
 
+/** Offsets are numbers of the event log; `data` null says that nothing happened on the channel up to there. */
 function take(channel, publication) {
   if (publication.offset <= channel.offset) return;
+  channel.epoch = publication.epoch;
   channel.offset = publication.offset;
+  if (publication.data === null) return;
   for (const member of [...channel.members]) member.data(publication.data);
 }
 
 function subscribed(channel, reply) {
   channel.asked = null;
+  channel.on = true;
   if (reply.recovered) {
     for (const publication of reply.publications ?? []) take(channel, publication);
     channel.epoch = reply.epoch;
+    channel.offset = Math.max(channel.offset, reply.offset);
     return;
   }
   // A first subscription, or a gap that cannot be closed: what follows is whole only with a snapshot of now.
@@ -80,7 +87,8 @@ function heard(message) {
     const channel = channels.get(message.push.channel);
     const publication = message.push.pub;
     if (!channel || !publication || channel.asked) return;
-    if (publication.offset > channel.offset + 1) ask(message.push.channel);
+    // Each names the one before it: one that goes on from further than we are leaves a gap.
+    if (publication.prev > channel.offset) ask(message.push.channel);
     else take(channel, publication);
     return;
   }
@@ -121,7 +129,7 @@ function lost(event) {
   opened = false;
   clearTimeout(silence);
   waiting.clear();
-  for (const channel of channels.values()) channel.asked = null;
+  for (const channel of channels.values()) Object.assign(channel, { asked: null, on: false });
   if (!channels.size) {
     status.set('off');
     poll(false);
@@ -174,7 +182,7 @@ export const live = {
     if (channel) {
       channel.members.add(member);
     } else {
-      channel = { members: new Set([member]), epoch: null, offset: 0, asked: null };
+      channel = { members: new Set([member]), epoch: null, offset: 0, asked: null, on: false };
       channels.set(name, channel);
       if (!final) { connect(); ask(name); } else { poll(true); }
     }

@@ -1,10 +1,12 @@
 # The tools that scripts/test needs: finds them, installs them where it may, says what is missing where it may not.
 # Sourced, not run.
 
+chromium="${TIDEGATE_CHROMIUM:-/usr/bin/chromium}"
 cache="${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}"
 
-# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs, Redis and Python with virtual
-# environments. Tests start servers of their own in temporary folders.
+# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs, Redis, Python with virtual
+# environments, and Node.js, Chromium and a Chinese font for the dashboard. Tests start servers of their own in temporary
+# folders.
 need_tools() {
     if ! command -v cargo >/dev/null; then
         echo "scripts/test: Rust is missing; install it with rustup, then run this again" >&2
@@ -22,7 +24,15 @@ need_tools() {
     command -v redis-server >/dev/null || packages+=(redis-server)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v npm >/dev/null || packages+=(npm)
+    [[ -x "$chromium" ]] || packages+=(chromium)
+    compgen -G '/usr/share/fonts/*/noto/*CJK*' >/dev/null || packages+=(fonts-noto-cjk)
     if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
+    if [[ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]]; then
+        echo "scripts/test: Node.js is $(node --version) and the browser test needs 20 or newer; install it, then run this again" >&2
+        exit 1
+    fi
 }
 
 install_packages() {
@@ -52,6 +62,23 @@ python_environment() {
         touch "$folder/ready"
     fi
     echo "$folder/bin/python"
+}
+
+# Prints a folder with the npm packages of a lock file, exactly those, without running anything of theirs; fills it when they
+# changed.
+browser_environment() {
+    local source="$1" key folder
+    key="$({ node --version; cat "$source/package-lock.json"; } | cksum | cut -d' ' -f1)"
+    folder="$cache/browser-$key"
+    if [[ ! -e "$folder/ready" ]]; then
+        echo "== preparing $source in $folder" >&2
+        rm -rf "$folder"
+        mkdir -p "$folder"
+        cp "$source/package.json" "$source/package-lock.json" "$folder/"
+        (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+        touch "$folder/ready"
+    fi
+    echo "$folder"
 }
 
 # Checks advisories when their database can be reached; says so when it cannot.

@@ -12,6 +12,7 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
@@ -20,6 +21,9 @@ use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
+
+/// In which everything that was drained may be written down.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The languages that the store is served in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -138,10 +142,23 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let mirrors: serde_json::Map<_, _> = mirrors.into_iter().map(|(name, url)| (name, url.into())).collect();
         context.print_json(&serde_json::json!({ "url": first, "mirrors": mirrors }))?;
     }
-    while let Some(ended) = serving.join_next().await {
-        ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+    let ended = async {
+        while let Some(ended) = serving.join_next().await {
+            ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+        }
+        Ok(0)
+    };
+    let drained = async {
+        stop.wait().await;
+        tokio::time::sleep(Duration::from_secs(context.options().serve.drain_seconds) + LAST_WORDS).await;
+    };
+    tokio::select! {
+        ended = ended => ended,
+        () = drained => {
+            tracing::warn!("what is still under way is cut off");
+            Ok(0)
+        }
     }
-    Ok(0)
 }
 
 /// The API and the dashboard; the answer is their address.
@@ -170,8 +187,9 @@ async fn start_service(
         feed: feed.clone(),
         reader: context.reader(store.clone()),
         engines: engines.clone(),
-        sources: super::doors::configured(context),
         control: context.control(store.clone()),
+        sources: super::doors::configured(context),
+        log: context.log.clone(),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

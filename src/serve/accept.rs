@@ -32,6 +32,15 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Wait after the system refused to accept, because it has no more files.
 const REFUSED_WAIT: Duration = Duration::from_millis(100);
 
+/// Lets the process have as many files open as the system allows: each connection is one.
+fn raise_files() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of open files stays as it was");
+    }
+}
+
 /// Answers connections with `router` until `shutdown` is ready, then lets requests that are under way end, for so long as
 /// the options say.
 pub(super) async fn accept(
@@ -40,6 +49,7 @@ pub(super) async fn accept(
     options: &ServeOptions,
     shutdown: impl Future<Output = ()> + Send,
 ) {
+    raise_files();
     let places = Arc::new(Semaphore::new(options.connections));
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();

@@ -71,20 +71,29 @@ impl Access {
         }))
     }
 
+    /// Whether somebody who was let in would be again.
+    pub fn still_knows(&self, caller: &Caller, standing: &Standing) -> bool {
+        match standing.by_key {
+            true => self.ring.holds(&caller.name, standing.session.as_deref()),
+            false => self.is_open(),
+        }
+    }
+
     fn identify(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<(Caller, Standing), Problem> {
         if let Some(text) = key_in(headers)? {
             let known = self.know(text, address)?;
             return Ok((known.caller, Standing { session: known.session, by_key: true, by_itself: false }));
         }
-        if let Some(text) = cookie_in(headers) {
-            let known = self.know(text, address)?;
+        // A session that has ended is as good as none: the browser goes on sending it.
+        let cookie = cookie_in(headers);
+        if let Some(known) = cookie.and_then(|text| self.ring.know(text).ok()) {
             return Ok((known.caller, Standing { session: known.session, by_key: true, by_itself: true }));
         }
         if self.is_open() && layers::asks_this_machine(headers) {
             let local = Caller { name: "local".to_string(), role: Role::Admin };
             return Ok((local, Standing { session: None, by_key: false, by_itself: true }));
         }
-        Err(unauthorised("this takes a key"))
+        Err(unauthorised(if cookie.is_some() { "the session has ended" } else { "this takes a key" }))
     }
 }
 

@@ -64,7 +64,7 @@ struct ApiKeys {
 /// A key that shall be made.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct KeyWanted {
     /// Letters, digits, `-`, `_`, `.` and `@`.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.@-]+$")]
     name: String,
@@ -77,7 +77,7 @@ struct Wanted {
 
 /// A key with its text.
 #[derive(Debug, Serialize, ToSchema)]
-struct Made {
+struct KeyMade {
     #[serde(flatten)]
     made: ApiKey,
     /// The key itself. It is not kept, and cannot be shown again.
@@ -95,12 +95,12 @@ async fn list(State(service): State<Service>, caller: Caller) -> Result<Json<Api
 }
 
 /// Makes a key. Takes the role admin. The first key must be one of an admin: from then on nobody comes in without.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "access", request_body = Wanted,
-    responses((status = 201, body = Made)))]
+#[utoipa::path(post, path = "/api/v1/keys", tag = "access", request_body = KeyWanted,
+    responses((status = 201, body = KeyMade)))]
 async fn create(
     State(service): State<Service>,
     caller: Caller,
-    Body(wanted): Body<Wanted>,
+    Body(wanted): Body<KeyWanted>,
 ) -> Result<Response, Problem> {
     caller.must(Role::Admin)?;
     let days = wanted.days;
@@ -114,7 +114,7 @@ async fn create(
     let now = service.clock.now();
     let new = keys::create(&*service.store, now, &wanted.name, wanted.role, days).await?;
     service.access.ring.refresh().await?;
-    let made = Made { made: ApiKey::of(&new.name, &new.key, &BTreeMap::new(), now), key: new.text };
+    let made = KeyMade { made: ApiKey::of(&new.name, &new.key, &BTreeMap::new(), now), key: new.text };
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(made)).into_response())
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -9,8 +10,9 @@ use subtle::ConstantTimeEq;
 
 use super::caller::{Caller, Role};
 use super::random;
+use crate::feed::Feed;
 use crate::model::definition::Kind;
-use crate::model::{Change, Clock, Commit, Definition, Error, Instant, Result};
+use crate::model::{Change, Clock, Commit, Definition, Error, EventType, Instant, Result};
 use crate::store::Store;
 
 /// Letters that a key begins with, so that a leaked one is recognised.
@@ -20,6 +22,10 @@ pub const DAYS_MAX: u32 = 36_500;
 const NAME_CHARACTERS_MAX: usize = 64;
 /// Sessions of one key at the same time; with more the oldest ends.
 const SESSIONS_MAX: usize = 64;
+/// Events that are looked at in one step.
+const EVENTS_AT_ONCE: usize = 1_000;
+/// Wait after the keys could not be read.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How exactly the last use is known.
 const LAST_USED_SECONDS: i64 = 600;
 
@@ -291,6 +297,14 @@ impl Ring {
         }
     }
 
+    /// Whether a key, and a session of it, still count.
+    pub fn holds(&self, name: &str, session: Option<&str>) -> bool {
+        let (now, held) = (self.clock.now(), self.held());
+        let lives = |key: &Key| !key.has_expired(now);
+        let is_open = |session: &str| held.by_id.values().any(|(name, key)| name == session && lives(key));
+        held.keys.get(name).is_some_and(lives) && session.is_none_or(is_open)
+    }
+
     /// Writes down that a key is in use, now and then, and not before the answer.
     pub fn note_use(&self, name: &str) {
         let (now, held) = (self.clock.now(), self.held());
@@ -324,16 +338,18 @@ impl Ring {
         self.refresh().await
     }
 
-    /// Reads the keys again whenever this process commits, and now and then for what others change.
-    pub async fn follow(self, poll: std::time::Duration) {
-        let mut committed = self.store.committed();
+    /// Reads the keys again whenever one was changed, whoever did it.
+    pub async fn follow(self, feed: Feed) {
+        let mut events = feed.follow(feed.head());
         loop {
-            tokio::select! {
-                changed = committed.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(poll) => {}
-            }
-            if let Err(error) = self.refresh().await {
+            // The events are taken before the keys are read: what is read knows all of them.
+            let changed = match events.next(EVENTS_AT_ONCE).await {
+                Ok(events) => events.iter().any(|event| event.kind == EventType::DefinitionChanged),
+                Err(_) => true,
+            };
+            if changed && let Err(error) = self.refresh().await {
                 tracing::warn!(%error, "the keys cannot be read; those that were known go on to count");
+                tokio::time::sleep(AGAIN).await;
             }
         }
     }

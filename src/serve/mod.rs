@@ -6,12 +6,16 @@ mod api_keys;
 pub mod cache;
 pub mod caller;
 mod changes;
+mod cors;
+mod docs;
 mod envelope;
 mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod logs;
 mod mission;
+mod openapi;
 mod probes;
 mod problem;
 mod random;
@@ -37,21 +41,21 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
-use trail::Trail;
-
+use live::Live;
 pub use settings::Setting;
+use trail::Trail;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
 use crate::engine::doors::Configured;
 use crate::feed::Feed;
+use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
-use cache::Cache;
-use live::Live;
 
 pub use v1::Memory;
 
@@ -123,12 +127,13 @@ pub struct Parts {
     pub clock: Clock,
     pub reader: Reader,
     pub engines: Engines,
-    /// Every source that can be configured, switched on or not.
-    pub sources: Vec<Configured>,
     /// Jobs and runs.
     pub control: Control,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
+    pub log: Log,
     pub cache: Cache,
     pub memory: Memory,
     pub options: ServeOptions,
@@ -162,7 +167,7 @@ impl Service {
             let message = "the service can be reached from other machines, and there is no key to keep anybody out";
             return Err(Error::invalid(message).hint("`tidegate keys create NAME`, or listen on 127.0.0.1"));
         }
-        tokio::spawn(ring.clone().follow(options.poll));
+        tokio::spawn(ring.clone().follow(parts.feed.clone()));
         let trail = Trail::start(parts.store.clone(), parts.clock.clone());
         let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
         Ok(Service(Arc::new(Inner { parts, access })))
@@ -170,16 +175,17 @@ impl Service {
 
     /// Every route of the service, with the layers around it.
     pub fn router(self) -> Router {
-        let (guarded, mut openapi) = routes().split_for_parts();
-        let (open, open_too) = open_routes().split_for_parts();
-        openapi.merge(open_too);
+        let (guarded, guarded_api) = merged(modules()).split_for_parts();
+        let (open, open_api) = merged(open_modules()).split_for_parts();
         let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
+        let open = open.merge(openapi::router(&openapi::describe(&guarded_api, &open_api)));
         let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
             .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
+            .layer(from_fn_with_state(self.clone(), cors::cors))
             .layer(from_fn_with_state(self.clone(), layers::admit))
             .layer(from_fn(layers::around))
             .layer(compression)
@@ -187,32 +193,58 @@ impl Service {
     }
 }
 
+fn merged(modules: Vec<OpenApiRouter<Service>>) -> OpenApiRouter<Service> {
+    modules.into_iter().fold(OpenApiRouter::new(), OpenApiRouter::merge)
+}
+
 /// Routes that need a caller: one line a module.
-fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new()
-        .merge(session::routes())
-        .merge(api_keys::routes())
-        .merge(secrets::routes())
-        .merge(settings::routes())
-        .merge(changes::routes())
-        .merge(v1::routes())
-        .merge(mission::routes())
-        .merge(live::routes())
+fn modules() -> Vec<OpenApiRouter<Service>> {
+    vec![
+        session::routes(),
+        api_keys::routes(),
+        secrets::routes(),
+        settings::routes(),
+        changes::routes(),
+        logs::routes(),
+        v1::routes(),
+        live::routes(),
+        mission::routes(),
+    ]
 }
 
 /// Routes that answer everybody: one line a module.
-fn open_routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(probes::routes()).merge(session::open_routes())
+fn open_modules() -> Vec<OpenApiRouter<Service>> {
+    vec![probes::routes(), session::open_routes()]
 }
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-    let options = service.options.clone();
-    let live = service.live.clone();
+    let (options, live) = (service.options.clone(), service.live.clone());
     let shutdown = async move {
         shutdown.await;
         live.close().await;
     };
+    let trail = service.access.trail.clone();
     accept::accept(listener, service.router(), &options, shutdown).await;
+    trail.written().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_means_the_same_in_every_module() {
+        let mut seen = BTreeMap::new();
+        for module in modules().into_iter().chain(open_modules()) {
+            let described = serde_json::to_value(module.into_openapi()).unwrap();
+            for (name, schema) in described["components"]["schemas"].as_object().into_iter().flatten() {
+                let before = seen.entry(name.clone()).or_insert_with(|| schema.clone());
+                assert_eq!(before, schema, "two types are described under the name {name}: rename one");
+            }
+        }
+    }
 }

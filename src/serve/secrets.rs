@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<Service> {
 /// A token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Token {
+struct TokenValue {
     /// Visible ASCII characters.
     #[schema(min_length = 1, max_length = 4096, pattern = "^[!-~]+$", write_only)]
     value: String,
@@ -39,14 +39,14 @@ fn check_source(source: &str) -> Result<()> {
 }
 
 /// Sets the token of a source; it counts more than a configured one, from the next run on. Takes the role admin.
-#[utoipa::path(put, path = "/api/v1/secrets/{source}", tag = "access", request_body = Token,
+#[utoipa::path(put, path = "/api/v1/secrets/{source}", tag = "access", request_body = TokenValue,
     params(("source" = String, Path, description = "tushare, tidegate, akshare, baostock (its API key) or baostock_password")),
     responses((status = 204)))]
 async fn set(
     State(service): State<Service>,
     caller: Caller,
     Named(source): Named<String>,
-    Body(token): Body<Token>,
+    Body(token): Body<TokenValue>,
 ) -> Result<StatusCode, Problem> {
     caller.must(Role::Admin)?;
     check_source(&source)?;

@@ -67,7 +67,8 @@ impl Deed {
 }
 
 struct Waiting {
-    entry: JournalEntry,
+    /// `None`: only asks when everything before it is written.
+    entry: Option<JournalEntry>,
     written: Option<oneshot::Sender<()>>,
 }
 
@@ -95,7 +96,16 @@ impl Trail {
     pub async fn change(&self, deed: &Deed, status: StatusCode) {
         tracing::info!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = %deed.address(), request = %deed.request, "changed");
         let (written, done) = oneshot::channel();
-        let waiting = Waiting { entry: deed.entry(status, &self.clock), written: Some(written) };
+        self.wait_for(Waiting { entry: Some(deed.entry(status, &self.clock)), written: Some(written) }, done).await;
+    }
+
+    /// Returns when everything is written.
+    pub async fn written(&self) {
+        let (written, done) = oneshot::channel();
+        self.wait_for(Waiting { entry: None, written: Some(written) }, done).await;
+    }
+
+    async fn wait_for(&self, waiting: Waiting, done: oneshot::Receiver<()>) {
         if self.waiting.send(waiting).await.is_ok() {
             // The writer says when it could not write.
             let _ = done.await;
@@ -110,7 +120,7 @@ impl Trail {
         if before > 0 {
             entry.data["unwritten_before"] = before.into();
         }
-        if self.waiting.try_send(Waiting { entry, written: None }).is_err() {
+        if self.waiting.try_send(Waiting { entry: Some(entry), written: None }).is_err() {
             tracing::warn!("more refusals than can be written down");
         }
     }
@@ -140,10 +150,13 @@ impl Trail {
 async fn write(store: Arc<dyn Store>, clock: Clock, mut entries: mpsc::Receiver<Waiting>) {
     let mut together = Vec::with_capacity(TOGETHER_MAX);
     while entries.recv_many(&mut together, TOGETHER_MAX).await > 0 {
-        let (changes, written): (Vec<Change>, Vec<_>) =
-            together.drain(..).map(|waiting| (Change::Journal(waiting.entry), waiting.written)).unzip();
+        let (entries, written): (Vec<_>, Vec<_>) =
+            together.drain(..).map(|waiting| (waiting.entry, waiting.written)).unzip();
+        let changes: Vec<Change> = entries.into_iter().flatten().map(Change::Journal).collect();
         let count = changes.len();
-        if let Err(error) = store.commit(Commit { at: clock.now(), fence: None, changes }).await {
+        if count > 0
+            && let Err(error) = store.commit(Commit { at: clock.now(), fence: None, changes }).await
+        {
             tracing::error!(%error, count, "entries of the audit journal are lost");
         }
         for written in written.into_iter().flatten() {

@@ -85,12 +85,13 @@ export function TaskProgress({ task, compact }) {
   </div>`;
 }
 
-/** How much of a limit is used. */
-export function Meter({ used, limit, label }) {
+/** How much of a limit is used; with `left` the bar is what is left of it. */
+export function Meter({ used, limit, label, left }) {
   const part = limit > 0 ? Math.min(1, used / limit) : 0;
+  const shown = left ? 1 - part : part;
   const tone = part >= 0.95 ? 'bad' : part >= 0.8 ? 'warn' : 'good';
-  return html`<div class=${`meter ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${limit} aria-valuenow=${used}>
-    <div style=${{ width: `${part * 100}%` }}></div></div>`;
+  return html`<div class=${`meter ${tone}`} role="meter" aria-label=${label} aria-valuemin="0" aria-valuemax=${limit} aria-valuenow=${left ? Math.max(0, limit - used) : used}>
+    <div style=${{ width: `${shown * 100}%` }}></div></div>`;
 }
 
 /** Nothing to show: says why and what to do. */

@@ -6,6 +6,7 @@ export const pages = [
   { name: 'coverage', path: '/coverage/:dataset?', group: 'watch', icon: 'coverage', key: 'c', load: () => import('./coverage.js') },
   { name: 'sync', path: '/sync', group: 'act', icon: 'sync', key: 's', load: () => import('./sync.js') },
   { name: 'tasks', path: '/tasks/:id?', group: 'act', icon: 'tasks', key: 't', load: () => import('./tasks.js') },
+  { name: 'runs', path: '/runs/:id?', icon: 'tasks', key: 'r', load: () => import('./tasks.js') },
   { name: 'failures', path: '/failures', group: 'act', icon: 'failures', key: 'f', load: () => import('./failures.js') },
   { name: 'data', path: '/data/:view?/:name?', group: 'look', icon: 'data', key: 'd', load: () => import('./data.js') },
   { name: 'sources', path: '/sources', group: 'run', icon: 'sources', key: 'q', load: () => import('./sources.js') },

@@ -14,10 +14,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
-use axum::http::{HeaderMap, header};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::watch;
@@ -29,10 +28,11 @@ use self::frames::CONNECTION_LIMIT;
 use self::hub::Hub;
 use self::socket::Socket;
 use super::Service;
+use super::access::Standing;
 use super::caller::Caller;
 use super::problem::Problem;
 use crate::feed::Feed;
-use crate::model::{Clock, Error};
+use crate::model::Clock;
 use crate::store::Store;
 
 /// The largest frame that is read.
@@ -133,23 +133,19 @@ pub fn routes() -> OpenApiRouter<Service> {
 async fn open(
     State(service): State<Service>,
     caller: Caller,
-    headers: HeaderMap,
+    Extension(standing): Extension<Standing>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
         Problem::of_status(rejection.status(), "invalid", rejection.body_text()).hint("open it as a web socket")
     })?;
-    if !is_ours(&headers) {
-        let error = Error::denied("a page of another site may not open a socket");
-        return Err(error.hint("name the site under serve.cors_origins").into());
-    }
     let upgrade = upgrade
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX);
     let live = service.live.clone();
-    let Some(seat) = live.hub.enter(&caller.name) else {
+    let Some(seat) = live.hub.enter(&caller.name, standing.session.as_deref()) else {
         live.hub.figures.closed(CONNECTION_LIMIT.code);
         return Ok(upgrade.on_upgrade(|mut socket| async move {
             let frame = CloseFrame { code: CONNECTION_LIMIT.code, reason: CONNECTION_LIMIT.reason.into() };
@@ -157,14 +153,7 @@ async fn open(
             drop(socket.send(Message::Close(Some(frame))).await);
         }));
     };
-    let socket = Socket::new(live.hub.clone(), service.catalog.clone(), seat, live.closing.subscribe());
+    let closing = live.closing.subscribe();
+    let socket = Socket::new(live.hub, service, (caller, standing), seat, closing);
     Ok(upgrade.on_upgrade(|upgraded| socket.converse(upgraded)))
-}
-
-/// Programs name no origin; a page must be one of ours.
-fn is_ours(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return !headers.contains_key(header::ORIGIN) };
-    let host = origin.split_once("://").map(|(_, host)| host);
-    host.is_some() && host == text(header::HOST)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::engine::{Engine, knowledge};
-use crate::model::{Change, Commit, Day, Error, ErrorKind, Result, Run, RunsWanted, Work};
+use crate::model::{Day, Error, ErrorKind, Result, Run, RunsWanted, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
 use crate::serve::problem::Problem;
@@ -128,17 +128,10 @@ pub struct Asked {
 
 /// Creates the run; a worker of this process or another carries it out. 429 while another one holds the slot.
 pub async fn start(service: &Service, caller: &Caller, asked: Asked) -> Result<Run, Problem> {
-    let now = service.clock.now();
     let slot = if asked.force { beside(asked.slot)? } else { asked.slot.to_string() };
-    let run = Run { slot: Some(slot), ..Run::new(asked.work, &caller.name, asked.reason, now) };
-    let commit = Commit { at: now, fence: None, changes: vec![Change::Run(run.clone())] };
-    match service.store.commit(commit).await {
-        Ok(receipt) => {
-            let id = receipt.runs.first().ok_or_else(|| Error::bug("creating a run gave no number"))?.run;
-            Ok(Run { id, ..run })
-        }
+    match service.control.ask(asked.work, Some(&slot), &caller.name, &asked.reason).await {
         Err(error) if error.kind() == ErrorKind::Conflict => Err(taken(service, asked.slot).await?),
-        Err(error) => Err(error.into()),
+        asked => Ok(asked?),
     }
 }
 
@@ -154,7 +147,12 @@ async fn taken(service: &Service, slot: &str) -> Result<Problem> {
     let since = |run: &Run| format!("{} is under way since {}", job_id(run), run.created_at);
     let holder = open.iter().find(|run| run.slot.as_deref() == Some(slot));
     let detail = holder.map_or_else(|| "a run is under way".to_string(), since);
+    Ok(too_many(&detail))
+}
+
+/// 429: a run is under way, and a second one has to wait.
+pub fn too_many(detail: &str) -> Problem {
     let problem = Problem::of_status(StatusCode::TOO_MANY_REQUESTS, "running", detail)
         .hint("wait until it ends, or cancel it with `POST /api/v1/runs/{id}/cancel`");
-    Ok(Problem { retry_after: Some(RETRY_SECONDS), ..problem })
+    Problem { retry_after: Some(RETRY_SECONDS), ..problem }
 }

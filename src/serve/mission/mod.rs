@@ -4,6 +4,7 @@ mod asking;
 mod days;
 mod periods;
 mod progress;
+mod scheduler;
 mod sources;
 mod sync;
 
@@ -13,7 +14,12 @@ use super::Service;
 use crate::model::Error;
 
 pub fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().merge(sync::routes()).merge(sources::routes()).merge(periods::routes()).merge(days::routes())
+    OpenApiRouter::new()
+        .merge(sync::routes())
+        .merge(sources::routes())
+        .merge(periods::routes())
+        .merge(days::routes())
+        .merge(scheduler::routes())
 }
 
 /// A page of a numbered list.
