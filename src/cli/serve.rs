@@ -16,7 +16,7 @@ use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 use crate::scheduler::{ByClock, Scheduler};
-use crate::serve::cache::{Cache, CacheOptions, Fresh};
+use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
@@ -173,7 +173,7 @@ impl<'c> Servers<'c> {
         let (store, feed) = (self.store.clone(), self.feed.clone());
         let service = Service::start(Parts {
             live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
-            cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
+            cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context), context.clock.clone())?,
             memory: Memory::default(),
             feed,
             reader: context.reader(store.clone()),
@@ -262,7 +262,17 @@ impl<'c> Servers<'c> {
 
 fn cache_options(context: &Context) -> CacheOptions {
     let cache = &context.options().cache;
-    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
+    let redis = RedisOptions {
+        url: cache.redis.expose().to_string(),
+        prefix: cache.redis_prefix.clone(),
+        kept: Duration::from_secs(cache.redis_seconds),
+        timeout: Duration::from_millis(cache.redis_timeout_ms),
+    };
+    CacheOptions {
+        bytes_max: cache.mb << 20,
+        answer_bytes_max: (cache.answer_kb_max as usize) << 10,
+        redis: Some(redis).filter(|redis| !redis.url.is_empty()),
+    }
 }
 
 /// Which dialect is served where.

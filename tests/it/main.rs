@@ -6,6 +6,7 @@ mod aktools;
 mod attacks;
 mod baostock;
 mod baostock_program;
+mod cache;
 mod catalogue;
 mod compare;
 mod config;
@@ -28,7 +29,11 @@ mod mission;
 mod mission_days;
 mod postgres_server;
 mod program;
+<<<<<<< HEAD
 mod schema;
+=======
+mod redis_server;
+>>>>>>> v1
 mod serving;
 mod several;
 mod sim;
@@ -53,4 +58,10 @@ mod tushare;
 mod v1;
 mod web;
 mod workers;
+<<<<<<< HEAD
+=======
+mod v1;
+mod v1_rows;
+mod workers;
+>>>>>>> v1
 mod world;
