@@ -6,5 +6,5 @@ export { Icon } from './components/icons.js';
 export {
   Badge, Button, Card, Code, Empty, Failed, Figure, Figures, Keys, Loaded, Loading, Meter, Progress, State, TaskProgress,
 } from './components/parts.js';
-export { RUN_TONES, RunCard, TASK_TONES, runState, taskState } from './components/run.js';
+export { RunCard } from './components/run.js';
 export { Table } from './components/table.js';

@@ -8,13 +8,15 @@ const SHOWN_AFTER_MS = 8_000;
 
 export const ended = (run) => !['pending', 'running'].includes(run.state);
 
+export const active = (task) => task.state === 'running' || task.state === 'paused';
+
 /** The tasks that run now: those of the snapshot `tasks`, kept current; one that ends stays a moment, to be seen. */
 export function useRunning(tasks) {
   const [known, setKnown] = useState(new Map());
   useEffect(() => {
     if (!tasks) return;
     setKnown((before) => {
-      const next = new Map(tasks.map((task) => [task.id, task]));
+      const next = new Map(tasks.filter(active).map((task) => [task.id, task]));
       for (const [id, task] of before) if (!next.has(id) && task.leaves) next.set(id, task);
       return next;
     });
@@ -22,12 +24,12 @@ export function useRunning(tasks) {
   useEffect(() => {
     const timers = new Set();
     const leave = live.subscribe('tasks', (task) => {
-      const active = task.state === 'running' || task.state === 'paused';
+      const leaves = !active(task);
       setKnown((before) => {
-        if (!active && !before.has(task.id)) return before;
-        return new Map(before).set(task.id, { ...task, leaves: !active });
+        if (leaves && !before.has(task.id)) return before;
+        return new Map(before).set(task.id, { ...task, leaves });
       });
-      if (active) return;
+      if (!leaves) return;
       const timer = setTimeout(() => {
         timers.delete(timer);
         setKnown((before) => { const next = new Map(before); next.delete(task.id); return next; });

@@ -1,6 +1,6 @@
 // States of tasks, runs, jobs and log records as badges: sign, word and colour.
 
-import { State } from './components.js';
+import { State } from './components/parts.js';
 import { word } from './i18n.js';
 import { html } from './view.js';
 

@@ -10,12 +10,13 @@ use tokio::task::JoinSet;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
-use crate::engine::Stop;
+use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
 use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh};
 use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
@@ -58,6 +59,10 @@ enum Role {
 impl Role {
     fn answers(self) -> bool {
         matches!(self, Role::All | Role::Api)
+    }
+
+    fn works(self) -> bool {
+        matches!(self, Role::All | Role::Worker)
     }
 }
 
@@ -120,8 +125,16 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let stop = stop_on_signal();
     let mut serving = JoinSet::new();
     let mut url = None;
-    if args.role().answers() {
-        url = Some(start_service(context, &args, store.clone(), &stop, &mut serving).await?);
+    if args.role().answers() || args.role().works() {
+        let poll = Duration::from_millis(context.options().serve.poll_ms);
+        let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+        let engines = context.engines(store.clone());
+        if args.role().answers() {
+            url = Some(start_service(context, &args, store.clone(), (&feed, &engines), &stop, &mut serving).await?);
+        }
+        if args.role().works() {
+            start_scheduler(context, store.clone(), feed, engines, &stop, &mut serving);
+        }
     }
     let mirrors = start_mirrors(context, &args, store, &stop, &mut serving).await?;
     if context.json {
@@ -153,14 +166,13 @@ async fn start_service(
     context: &Context,
     args: &Args,
     store: Arc<dyn Store>,
+    (feed, engines): (&Feed, &Engines),
     stop: &Stop,
     serving: &mut JoinSet<Result<()>>,
 ) -> Result<String> {
     let named = args.listen.iter().find(|text| !text.contains('='));
     let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
     let options = &context.options().serve;
-    let poll = Duration::from_millis(options.poll_ms);
-    let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
     let sockets = SocketOptions {
         sockets: options.sockets,
         queue: options.socket_queue,
@@ -172,10 +184,11 @@ async fn start_service(
         live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
         cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
         memory: Memory::default(),
-        feed,
+        feed: feed.clone(),
         reader: context.reader(store.clone()),
-        engines: context.engines(store.clone()),
+        engines: engines.clone(),
         control: context.control(store.clone()),
+        sources: super::doors::configured(context),
         log: context.log.clone(),
         store,
         catalog: context.catalog.clone(),
@@ -190,6 +203,22 @@ async fn start_service(
     let url = format!("http://{address}");
     eprintln!("serving the API on {url}; Ctrl-C ends it");
     Ok(url)
+}
+
+/// Jobs and runs, beside whatever else the process does.
+fn start_scheduler(
+    context: &Context,
+    store: Arc<dyn Store>,
+    feed: Feed,
+    engines: Engines,
+    stop: &Stop,
+    serving: &mut JoinSet<Result<()>>,
+) {
+    let waiting = Arc::new(ByClock(context.clock.clone()));
+    let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
+    let scheduler = Scheduler::new(store, catalog, clock, engines, context.job_options(), waiting);
+    let stop = stop.clone();
+    serving.spawn(async move { scheduler.serve(feed, &stop).await });
 }
 
 fn cache_options(context: &Context) -> CacheOptions {

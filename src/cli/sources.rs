@@ -8,9 +8,9 @@ use super::context::{Context, print};
 use super::doors;
 use super::list::{List, grouped};
 use crate::config::{Config, LoadOptions, edit};
-use crate::engine::doors::{Probed, Recorded, Seen, probe};
+use crate::engine::doors::{Probed, Recorded, Seen, probe, with_secrets};
 use crate::engine::standing::Standing;
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, definition::Kind};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -63,10 +63,11 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         return rank(context, &args.rank);
     }
     let store = context.store().await.ok();
-    let configured = doors::configured(context);
+    let mut configured = doors::configured(context);
     let mut recorded = Recorded::default();
     if let Some(store) = &store {
         recorded.health = store.health().await?;
+        configured = with_secrets(configured, &store.definitions(Kind::Secret).await?);
     }
     let now = context.clock.now();
     let mut sources = context.sources()?;

@@ -46,7 +46,7 @@ impl Token {
 /// The sources with the tokens that are set in the store, which count more than configured ones.
 pub fn with_secrets(mut configured: Vec<Configured>, secrets: &[Definition]) -> Vec<Configured> {
     let set = |name: &str| secrets.iter().any(|secret| secret.kind == Kind::Secret && secret.name == name);
-    for source in configured.iter_mut().filter(|source| source.token != Token::NotNeeded && set(&source.name)) {
+    for source in configured.iter_mut().filter(|source| set(&source.name)) {
         source.token = Token::From("the store".to_string());
     }
     configured

@@ -29,6 +29,11 @@ pub async fn read(store: &dyn Scan) -> Result<Knowledge> {
     Ok(Knowledge { calendar, securities, suspended, ..Knowledge::default() })
 }
 
+/// The list of securities with the codes that they had before.
+pub async fn securities(store: &dyn Scan) -> Result<SecurityList> {
+    read_securities(store, &read_former_codes(store).await?).await
+}
+
 /// As `read`, with what the strategy of a request has to know besides when `source` is asked.
 pub async fn read_for(
     store: &dyn Store,

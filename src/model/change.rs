@@ -43,7 +43,6 @@ pub struct RunFence {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a commit has few changes, and they are moved once")]
 pub enum Change {
     Rows(RowsChange),
     /// Creates (id 0) or rewrites a task. Creating one while the dataset has an open task is a conflict that names it.

@@ -137,6 +137,8 @@ impl Run {
 pub struct RunsWanted {
     /// Only of this job.
     pub job: Option<String>,
+    /// Only of this slot, or of one that begins with it and a colon.
+    pub slot: Option<String>,
     /// Only pending and running ones.
     pub open: bool,
     /// Only those with a smaller number.

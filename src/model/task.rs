@@ -206,6 +206,9 @@ pub struct Served {
     /// Answers that were refused because their units are wrong.
     pub wrong: u64,
     pub network_ms: u64,
+    /// Rows of its answers that were new, and that changed stored ones.
+    pub inserted: u64,
+    pub updated: u64,
 }
 
 impl Served {
@@ -216,6 +219,8 @@ impl Served {
         self.calls_failed += other.calls_failed;
         self.wrong += other.wrong;
         self.network_ms += other.network_ms;
+        self.inserted += other.inserted;
+        self.updated += other.updated;
     }
 }
 

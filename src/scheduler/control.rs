@@ -87,6 +87,11 @@ impl Control {
         Control { store, catalog, clock, options, almanac: Arc::default() }
     }
 
+    /// Whether jobs fire by their triggers.
+    pub fn is_on(&self) -> bool {
+        self.options.enabled
+    }
+
     /// Every job, by its identifier.
     pub async fn list(&self) -> Result<Vec<JobStatus>> {
         let definitions = self.store.definitions(Kind::Job).await?;

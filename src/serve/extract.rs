@@ -1,6 +1,7 @@
 //! What requests carry: bodies and parameters, refused as problems when they cannot be read.
 
 use axum::Json;
+use axum::body::HttpBody;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
@@ -24,6 +25,24 @@ where
             Ok(Json(value)) => Ok(Body(value)),
             Err(rejection) => Err(refused_body(&rejection)),
         }
+    }
+}
+
+/// A JSON body that may be left out: nothing at all is the default.
+pub struct MaybeBody<T>(pub T);
+
+impl<T, S> FromRequest<S> for MaybeBody<T>
+where
+    T: DeserializeOwned + Default,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<MaybeBody<T>, Problem> {
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(MaybeBody(T::default()));
+        }
+        Body::from_request(request, state).await.map(|Body(value)| MaybeBody(value))
     }
 }
 

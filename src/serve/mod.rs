@@ -14,6 +14,7 @@ pub mod keys;
 mod layers;
 pub mod live;
 mod logs;
+mod mission;
 mod openapi;
 mod probes;
 mod problem;
@@ -40,6 +41,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
 use live::Live;
 pub use settings::Setting;
@@ -47,13 +49,13 @@ use trail::Trail;
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
+use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
-use cache::Cache;
 
 pub use v1::Memory;
 
@@ -127,6 +129,8 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    /// Every source that can be configured, switched on or not.
+    pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
     pub log: Log,
@@ -201,9 +205,10 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
-        live::routes(),
         logs::routes(),
         v1::routes(),
+        live::routes(),
+        mission::routes(),
     ]
 }
 

@@ -79,6 +79,9 @@ pub struct ServedView {
     /// Answers that were refused because their units are wrong.
     pub wrong: u64,
     pub network_ms: u64,
+    /// Rows of its answers that were new, and that changed stored ones.
+    pub inserted: u64,
+    pub updated: u64,
 }
 
 /// One asking for work, with the tasks that it became.
@@ -157,8 +160,8 @@ impl TaskView {
 
 impl ServedView {
     fn new(served: &Served) -> ServedView {
-        let Served { slices, rows, calls, calls_failed, wrong, network_ms } = *served;
-        ServedView { slices, rows, calls, calls_failed, wrong, network_ms }
+        let Served { slices, rows, calls, calls_failed, wrong, network_ms, inserted, updated } = *served;
+        ServedView { slices, rows, calls, calls_failed, wrong, network_ms, inserted, updated }
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use crate::model::{
-    Area, Counts, Dataset, Error, Exchanges, Level, Receipt, Result, RowsChange, Securities, Span, Totals,
+    Area, Counts, Dataset, Error, Exchanges, Level, Receipt, Result, RowsChange, Securities, Served, Span, Totals,
 };
 
 /// One step of the ledger's shape.
@@ -121,9 +121,11 @@ pub fn overlap(one: &Area, other: &Area) -> bool {
     securities && one.span.intersect(other.span).is_some()
 }
 
-/// What the rows of one change add to the totals of their task.
-pub fn rows_totals(counts: Counts) -> Totals {
+/// What the rows of one change by `source` add to the totals of their task.
+pub fn rows_totals(source: &str, counts: Counts) -> Totals {
+    let served = Served { inserted: counts.inserted, updated: counts.updated, ..Served::default() };
     Totals {
+        by_source: (served != Served::default()).then(|| (source.to_string(), served)).into_iter().collect(),
         rows_inserted: counts.inserted,
         rows_updated: counts.updated,
         rows_unchanged: counts.unchanged,

@@ -1,5 +1,6 @@
 //! Stores: rows, ledger and event log behind one seam.
 
+mod by_source;
 pub mod death;
 pub mod ledger;
 pub mod postgres;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
+pub use by_source::SourceRows;
 use futures::stream::BoxStream;
 
 use tokio::sync::watch;
@@ -48,6 +50,10 @@ pub trait Store: Scan {
 
     /// All claims of one dataset with its row counts by day.
     async fn coverage(&self, dataset: &str) -> Result<Coverage>;
+
+    /// The rows of a dataset by the source that wrote them, by name. Counted once and remembered until the dataset
+    /// changes.
+    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>>;
 
     /// Tasks, newest first, at most `limit`.
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>>;

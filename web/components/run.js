@@ -2,22 +2,13 @@
 
 import { act, api } from '../api.js';
 import { between, duration, instant, moment, number, rate, short } from '../format.js';
-import { t, word } from '../i18n.js';
+import { t } from '../i18n.js';
+import { may } from '../roles.js';
 import { ended, sumOf, useRun } from '../running.js';
+import { RunState, TaskState } from '../states.js';
 import { html } from '../view.js';
 import { confirm } from './dialog.js';
-import { Badge, Button, Figure, Figures, Loaded, Progress, State, TaskProgress } from './parts.js';
-
-export const RUN_TONES = { pending: 'off', running: 'live', success: 'good', success_with_errors: 'warn', failed: 'bad', cancelled: 'off' };
-export const TASK_TONES = { pending: 'off', running: 'live', paused: 'late', completed: 'good', failed: 'bad' };
-
-export const runState = (run) => html`<${State} tone=${RUN_TONES[run.state] ?? 'off'}>${word('run', run.state)}<//>`;
-
-/** `completed` with errors is not the same as `completed`. */
-export function taskState(task) {
-  const partly = task.outcome === 'success_with_errors';
-  return html`<${State} tone=${partly ? 'warn' : TASK_TONES[task.state] ?? 'off'}>${partly ? word('run', task.outcome) : word('task', task.state)}<//>`;
-}
+import { Badge, Button, Figure, Figures, Loaded, Progress, TaskProgress } from './parts.js';
 
 async function cancel(run) {
   const sure = await confirm({ title: t('run.cancel'), text: t('run.cancel.text'), yes: t('run.cancel'), danger: true });
@@ -32,12 +23,11 @@ export function RunCard({ id, onEnd }) {
     const over = ended(run);
     return html`<div class="run" aria-live="off">
       <div class="row">
-        ${runState(run)}<span class="soft">${t('run.number', { id: run.id })}</span>
+        <${RunState} run=${run} /><a href=${`/runs/${run.id}`}>${t('run.number', { id: run.id })}</a>
         ${run.attempt > 1 && html`<${Badge} tone="warn">${t('run.attempt', { count: run.attempt })}<//>`}
         <span class="faint" title=${moment(run.started_at ?? run.created_at)}>${instant(run.started_at ?? run.created_at)}${run.started_at ? ` · ${duration(between(run.started_at, run.finished_at))}` : ''}</span>
         <span class="right row">
-          <a href=${`/tasks?run=${run.id}`}>${t('run.tasks')}</a>
-          ${!over && html`<${Button} small icon="stop" run=${() => cancel(run)}>${t('run.cancel')}<//>`}
+          ${!over && may('operate') && html`<${Button} small icon="stop" run=${() => cancel(run)}>${t('run.cancel')}<//>`}
           ${over && onEnd && html`<${Button} small kind="quiet" icon="close" title=${t('close')} run=${onEnd} />`}
         </span>
       </div>
@@ -49,7 +39,7 @@ export function RunCard({ id, onEnd }) {
         <${Figure} label=${over ? t('run.took') : t('run.left')} value=${over ? duration(between(run.started_at ?? run.created_at, run.finished_at)) : duration(sum.seconds_left)} />
       <//>
       ${(run.task_list ?? []).length > 0 && html`<ul class="run-tasks">${run.task_list.map((task) => html`<li key=${task.id}>
-        <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a>${taskState(task)}</div>
+        <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a><${TaskState} task=${task} /></div>
         <${TaskProgress} task=${task} />
         ${task.note && html`<p class="soft note">${task.note}</p>`}
       </li>`)}</ul>`}

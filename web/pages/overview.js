@@ -2,16 +2,19 @@
 
 import { useGet } from '../api.js';
 import {
-  Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress, taskState,
+  Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress,
 } from '../components.js';
 import { NONE, ago, bytes, dayName, dayShort, instant, moment, number, short } from '../format.js';
 import { lang, t, titleOf, word } from '../i18n.js';
 import { setQuery } from '../router.js';
-import { useRunning } from '../running.js';
+import { active, useRunning } from '../running.js';
+import { TaskState } from '../states.js';
 import { html, useMemo } from '../view.js';
 
-const TONES = { missing: 'bad', late: 'late', fresh: 'good', off: 'off' };
+/** In the order of the groups: what is to be done first, then what is kept, then what nobody asked for. */
+const TONES = { late: 'late', fresh: 'good', missing: 'off', off: 'off' };
 const STATES = Object.keys(TONES);
+const LAST_SHOWN = 4;
 const SHAPES = ['dense', 'sparse', 'period', 'whole'];
 
 function Summary({ overview, state }) {
@@ -20,14 +23,18 @@ function Summary({ overview, state }) {
     tone=${counts[name] ? tone : ''} pressed=${state === name ? 'true' : 'false'} run=${() => setQuery({ state: state === name ? null : name })} />`;
   return html`<${Figures}>
     <${Figure} label=${t('overview.day')} value=${dayShort(overview.trading_day)} note=${`${dayName(overview.trading_day).slice(11)} · ${t(overview.is_trading ? 'overview.open' : 'overview.closed')}`} title=${overview.trading_day} />
-    ${figure('fresh', 'good')}${figure('late', 'late')}${figure('missing', 'bad')}
+    ${figure('fresh', 'good')}${figure('late', 'late')}${figure('missing', '')}
     <${Figure} label=${t('overview.attention')} value=${number(counts.attention)} note=${t('overview.attention.note')} tone=${counts.attention ? 'bad' : ''} />
     <${Figure} label=${t('overview.store')} value=${bytes(overview.store?.bytes)} note=${t('overview.events', { count: short(overview.store?.last_event ?? 0) })} title=${overview.store?.location} />
   <//>`;
 }
 
+/** Whether anybody ever asked for it: of the others there is nothing to say. */
+const kept = (row) => row.rows > 0 || row.state === 'fresh' || row.state === 'late';
+
 /** How far behind: the days that are due and not whole. */
 function lag(row) {
+  if (!kept(row)) return html`<span class="faint">${NONE}</span>`;
   if (row.lag_days > 0) return html`<span class="late-text">−${t('overview.days', { count: row.lag_days })}</span>`;
   return row.lag_days === 0 ? html`<span class="faint">0</span>` : NONE;
 }
@@ -36,8 +43,8 @@ function Flags({ row }) {
   const flag = (name, tone, address) => row[name] > 0 && html`<a href=${address} title=${t(`flag.${name}.title`)}><${Badge} tone=${tone}>${t(`flag.${name}`, { count: short(row[name]) })}<//></a>`;
   return html`<span class="flags">
     ${flag('failures', 'bad', `/failures?dataset=${row.name}`)}
-    ${flag('quarantined', 'warn', `/failures?tab=quarantine&dataset=${row.name}`)}
-    ${flag('conflicts', 'warn', `/failures?tab=conflicts&dataset=${row.name}`)}
+    ${flag('quarantined', 'warn', `/failures?view=quarantine&dataset=${row.name}`)}
+    ${flag('conflicts', 'warn', `/failures?view=conflicts&dataset=${row.name}`)}
     ${flag('provisional', '', `/coverage/${row.name}`)}
   </span>`;
 }
@@ -55,7 +62,7 @@ function columns() {
     { name: 'title', label: t('overview.dataset'), value: titleOf, view: titled },
     { name: 'whole_until', label: t('overview.whole'), title: t('overview.whole.title'), view: (row) => html`<span title=${row.last_day ? t('overview.last', { day: row.last_day }) : ''}>${row.whole_until ?? NONE}</span>` },
     { name: 'lag_days', label: t('overview.lag'), title: t('overview.lag.title'), number: true, view: lag },
-    { name: 'rows', label: t('overview.rows'), number: true, hide: 'phone', view: (row) => html`<span title=${number(row.rows)}>${short(row.rows)}</span>` },
+    { name: 'rows', label: t('overview.rows'), number: true, hide: 'phone', view: (row) => (kept(row) ? html`<span title=${number(row.rows)}>${short(row.rows)}</span>` : html`<span class="faint">${NONE}</span>`) },
     { name: 'next', label: t('overview.next'), value: (row) => row.next_run?.at, view: next },
     { name: 'last_commit_at', label: t('overview.changed'), hide: 'phone', view: (row) => html`<span class="faint" title=${moment(row.last_commit_at)}>${ago(row.last_commit_at)}</span>` },
     { name: 'flags', label: t('overview.flags'), value: (row) => row.failures * 1e6 + row.quarantined + row.conflicts + row.provisional / 1e6, view: (row) => html`<${Flags} row=${row} />` },
@@ -71,7 +78,7 @@ function Datasets({ overview, query }) {
     return overview.datasets.filter((row) => (!state || row.state === state) && fits(row));
   }, [overview.datasets, q, state]);
   const shown = useMemo(columns, [language]);
-  const groups = group === 'state' ? STATES.map((name) => ({ name, label: t(`fresh.${name}`) }))
+  const groups = group === 'state' ? STATES.map((name) => ({ name, label: t(`fresh.${name}`), folded: name === 'off' && !state && !q }))
     : SHAPES.map((name) => ({ name, label: t(`shape.${name}`) }));
   const options = ['state', 'shape', 'none'].map((value) => ({ value, label: t(`overview.group.${value}`) }));
   const tools = html`<${SearchField} label=${t('overview.search')} value=${q} onInput=${(value) => setQuery({ q: value })} />
@@ -83,12 +90,17 @@ function Datasets({ overview, query }) {
   <//>`;
 }
 
+function howMany({ kind, count }) {
+  if (kind === 'late') return count ? ` ${t('overview.days', { count: number(count) })}` : '';
+  return count > 1 ? ` × ${number(count)}` : '';
+}
+
 function Attention({ items }) {
   if (!items.length) return html`<${Card} id="attention" title=${t('overview.attention')}><p class="calm"><span aria-hidden="true">✓</span>${t('overview.calm')}</p><//>`;
   const tone = (kind) => (['failure', 'job'].includes(kind) ? 'bad' : 'warn');
   return html`<${Card} id="attention" title=${t('overview.attention')} note=${items.length}>
     <ul class="attention">${items.map((one, at) => html`<li key=${at}>
-      <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${one.count > 1 ? ` × ${number(one.count)}` : ''}<//>
+      <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${howMany(one)}<//>
       <a href=${one.link || '/failures'}>${[one.dataset, one.source].filter(Boolean).join(' · ') || t('overview.look')}</a>
       <p>${one.text}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${one.remedy}</p>`}
     </li>`)}</ul>
@@ -98,13 +110,16 @@ function Attention({ items }) {
 function Running({ tasks, runs }) {
   const running = useRunning(tasks);
   const waiting = runs.filter((run) => run.state === 'pending');
-  return html`<${Card} id="running" title=${t('overview.running')} note=${running.length || ''} actions=${html`<a href="/tasks">${t('overview.tasks')}</a>`}>
+  const last = tasks.filter((task) => task.finished_at).slice(0, LAST_SHOWN);
+  return html`<${Card} id="running" title=${t('overview.running')} note=${running.filter(active).length || ''} actions=${html`<a href="/tasks">${t('overview.tasks')}</a>`}>
     ${!running.length && !waiting.length && html`<p class="soft">${t('overview.idle')} <a href="/sync">${t('overview.idle.start')}</a></p>`}
     <ul class="run-tasks">${running.map((task) => html`<li key=${task.id}>
-      <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a>${taskState(task)}<span class="faint right">${task.started_at ? instant(task.started_at) : ''}</span></div>
+      <div class="row"><a href=${`/tasks/${task.id}`}>${task.dataset}</a><${TaskState} task=${task} /><span class="faint right">${task.started_at ? instant(task.started_at) : ''}</span></div>
       <${TaskProgress} task=${task} />
     </li>`)}</ul>
-    ${waiting.length > 0 && html`<p class="soft waiting">${t('overview.waiting', { count: waiting.length })} ${waiting.slice(0, 3).map((run) => run.job ?? `#${run.id}`).join(', ')}</p>`}
+    ${waiting.length > 0 && html`<p class="soft waiting">${t('overview.waiting', { count: waiting.length })} ${waiting.slice(0, 3).map((run, at) => html`${at ? ', ' : ''}<a href=${`/runs/${run.id}`}>${run.job ?? `#${run.id}`}</a>`)}</p>`}
+    ${last.length > 0 && html`<h3 class="ended">${t('overview.ended')}</h3><ul class="ended">${last.map((task) => html`<li key=${task.id} class="row">
+      <a href=${`/tasks/${task.id}`}>${task.dataset}</a><${TaskState} task=${task} /><span class="faint right" title=${moment(task.finished_at)}>${ago(task.finished_at)}</span></li>`)}</ul>`}
   <//>`;
 }
 
@@ -112,9 +127,9 @@ function Sources({ sources }) {
   return html`<${Card} id="quota" title=${t('overview.quota')} actions=${html`<a href="/sources">${t('nav.sources')}</a>`}>
     ${!sources.length && html`<p class="soft">${t('overview.sources.none')} <a href="/sources">${t('nav.sources')}</a></p>`}
     <ul class="quota">${sources.map((source) => html`<li key=${source.name}>
-      <div class="row"><b>${source.name}</b><${State} tone=${source.open ? 'good' : 'bad'}>${t(source.open ? 'source.open' : 'source.shut')}<//>
+      <div class="row"><b>${source.name}</b><${State} tone=${source.open ? 'good' : 'bad'}>${t(source.open ? 'overview.source.open' : 'overview.source.shut')}<//>
         <span class="right soft">${source.per_day != null ? t('overview.left', { left: number(source.left_today), limit: number(source.per_day) }) : t('overview.unlimited', { used: number(source.used_today) })}</span></div>
-      ${source.per_day != null && html`<${Meter} left used=${source.used_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
+      ${source.per_day != null && html`<${Meter} left used=${source.per_day - source.left_today} limit=${source.per_day} label=${t('overview.quota.of', { name: source.name })} />`}
       ${source.per_minute != null && html`<small class="faint">${t('overview.minute', { count: number(source.per_minute) })}</small>`}
     </li>`)}</ul>
   <//>`;

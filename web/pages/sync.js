@@ -6,6 +6,7 @@ import {
 } from '../components.js';
 import { NONE, addDays, dayName, dayOf, daysBetween, duration, instant, isDay, moment, number, short } from '../format.js';
 import { lang, t, titleOf, word } from '../i18n.js';
+import { may } from '../roles.js';
 import { setQuery } from '../router.js';
 import { ended } from '../running.js';
 import { html, useMemo, useState } from '../view.js';
@@ -72,7 +73,7 @@ function Form({ query, today, from, to, datasets, onStarted }) {
       <${Datasets} chosen=${datasets} all=${daily} onInput=${(values) => setQuery({ datasets: values.join(',') || '-' })} />
       ${names.length > 0 && html`<${Field} label=${t('sync.sources')} hint=${t(chosenSources.length ? 'sync.sources.order' : 'sync.sources.all')}>${() => html`<${Chips} label=${t('sync.sources')} values=${chosenSources} options=${names} onInput=${(values) => setQuery({ sources: values.join(',') })} />`}<//>`}
       <${CheckField} label=${t('coverage.force')} hint=${t('coverage.force.hint')} value=${force} onInput=${setForce} />
-      <div class="row"><${Button} kind="main" icon="play" disabled=${Boolean(wrong) || !datasets.length} run=${start}>${t('sync.start')}<//>
+      <div class="row">${may('operate') && html`<${Button} kind="main" icon="play" disabled=${Boolean(wrong) || !datasets.length} run=${start}>${t('sync.start')}<//>`}
         <a class="soft" href=${`/coverage/${datasets[0] ?? USUAL}?from=${from}&to=${to}`}>${t('sync.plan')}</a></div>
     </form>
   <//>`;

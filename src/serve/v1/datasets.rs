@@ -120,7 +120,7 @@ pub fn sources_of(dataset: &Dataset, engine: &Engine) -> Vec<String> {
 }
 
 /// The word by which a value is written in catalogue files.
-fn word(value: &impl Serialize) -> String {
+pub fn word(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_string()
 }

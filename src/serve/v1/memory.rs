@@ -9,8 +9,8 @@ use crate::serve::Service;
 use crate::serve::cache::{MadeFrom, Memo};
 use crate::store::Summary;
 
-use super::overview::Standings;
 use super::securities::Entry;
+use super::standings::Standings;
 
 #[derive(Default)]
 pub struct Memory {

@@ -257,10 +257,10 @@ impl<'a> Writer<'a> {
         let now = self.commit.at;
         for change in &self.commit.changes {
             match change {
-                Change::Rows(_) => {
+                Change::Rows(change) => {
                     let Some(work) = works.next() else { continue };
                     let counts = self.settle(work).await?;
-                    progress.add(&rows_totals(counts));
+                    progress.add(&rows_totals(&change.source, counts));
                     receipt.rows.push(counts);
                 }
                 Change::Progress(totals) => progress.add(totals),

@@ -3,6 +3,7 @@
 //! All SQL of this engine is in this folder. Several processes may use one store: tasks are shared by leases, quotas by
 //! places, and commits to one table follow each other.
 
+mod by_source;
 mod claims;
 mod commit;
 mod conflicts;
@@ -47,8 +48,9 @@ use self::connection::{Address, Session};
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
+use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
@@ -72,6 +74,7 @@ struct Shared {
     options: PostgresOptions,
     tables: RwLock<Tables>,
     partitions: Partitions,
+    counted: Counted,
     /// The number of the next commit: unlike those of every other process.
     token: AtomicI64,
     committed: watch::Sender<u64>,
@@ -125,6 +128,7 @@ impl PostgresStore {
             pool,
             tables: RwLock::default(),
             partitions: Partitions::default(),
+            counted: Counted::default(),
             token: AtomicI64::new(first_token(&clock)),
             committed: watch::Sender::new(0),
             options,
@@ -265,6 +269,17 @@ impl Store for PostgresStore {
             }
             .await
         )
+    }
+
+    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+        let table = self.table(dataset)?;
+        let count = async |known| -> Step<_> {
+            let session = self.scanning().await?;
+            let counted = by_source::count(&session, &table, known).await?;
+            session.commit().await.map(|()| counted)
+        };
+        let doing = "counting rows by source";
+        self.0.counted.get(dataset, async |known| step!(self, doing, count(known).await)).await
     }
 
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>> {

@@ -158,9 +158,13 @@ pub(super) async fn run(session: &Session, id: RunId) -> Step<Option<Run>> {
 /// Runs, newest first.
 pub(super) async fn runs(session: &Session, wanted: &RunsWanted) -> Step<Vec<Run>> {
     let open = if wanted.open { "and state in ('pending', 'running')" } else { "" };
-    let sql = format!("{RUN} where ($1::text is null or job = $1) and id < $2 {open} order by id desc limit $3");
+    let of_slot = "($4::text is null or slot = $4 or substr(slot, 1, length($4) + 1) = $4 || ':')";
+    let sql = format!(
+        "{RUN} where ($1::text is null or job = $1) and {of_slot} and id < $2 {open} order by id desc limit $3"
+    );
+    let [job, slot] = [&wanted.job, &wanted.slot].map(|text| text.as_deref().map(clean));
     let (before, limit) = (wanted.before.unwrap_or(i64::MAX), i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-    session.query(&sql, &[&wanted.job.as_deref().map(clean), &before, &limit]).await?.iter().map(read).collect()
+    session.query(&sql, &[&job, &before, &limit, &slot]).await?.iter().map(read).collect()
 }
 
 fn parsed<T: DeserializeOwned>(row: &Row, column: usize) -> Step<T> {

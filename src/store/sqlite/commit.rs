@@ -114,10 +114,10 @@ impl<'a> Writer<'a> {
         let mut works = works.into_iter();
         for change in &self.commit.changes {
             match change {
-                Change::Rows(_) => {
+                Change::Rows(change) => {
                     let Some(work) = works.next() else { continue };
                     let counts = self.settle(work)?;
-                    progress.add(&rows_totals(counts));
+                    progress.add(&rows_totals(&change.source, counts));
                     receipt.rows.push(counts);
                 }
                 Change::Progress(totals) => progress.add(totals),

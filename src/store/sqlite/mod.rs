@@ -3,6 +3,7 @@
 //! All SQL of this engine is in this folder. Writing goes through one connection under a lock, reading through a few
 //! others, and both on threads that may block.
 
+mod by_source;
 mod cells;
 mod claims;
 mod commit;
@@ -41,8 +42,9 @@ use self::commit::Tables;
 use self::connection::Readers;
 use self::fault::Step;
 use self::table::Table;
+use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
@@ -63,6 +65,7 @@ struct Shared {
     writer: Mutex<Connection>,
     readers: Readers,
     tables: RwLock<Tables>,
+    counted: Counted,
     committed: watch::Sender<u64>,
 }
 
@@ -76,6 +79,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
+            counted: Counted::default(),
             committed: watch::Sender::new(0),
         })))
     }
@@ -180,6 +184,13 @@ impl Store for SqliteStore {
     async fn coverage(&self, dataset: &str) -> Result<Coverage> {
         let dataset = dataset.to_owned();
         self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
+    }
+
+    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+        let table = self.table(dataset)?;
+        let count =
+            |known| self.read("counting rows by source", move |connection| by_source::count(connection, &table, known));
+        self.0.counted.get(dataset, count).await
     }
 
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>> {

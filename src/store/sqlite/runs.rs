@@ -109,10 +109,11 @@ pub(super) fn run(connection: &Connection, id: RunId) -> Step<Option<Run>> {
 pub(super) fn runs(connection: &Connection, wanted: &RunsWanted) -> Step<Vec<Run>> {
     let of_job = if wanted.job.is_some() { "job = ?1" } else { "?1 is null" };
     let open = if wanted.open { "and state in ('pending', 'running')" } else { "" };
-    let sql = format!("{RUN} where {of_job} and id < ?2 {open} order by id desc limit ?3");
+    let of_slot = "(?4 is null or slot = ?4 or substr(slot, 1, length(?4) + 1) = ?4 || ':')";
+    let sql = format!("{RUN} where {of_job} and {of_slot} and id < ?2 {open} order by id desc limit ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let (before, limit) = (wanted.before.unwrap_or(i64::MAX), i64::try_from(wanted.limit).unwrap_or(i64::MAX));
-    let found = statement.query_map((&wanted.job, before, limit), read)?;
+    let found = statement.query_map((&wanted.job, before, limit, &wanted.slot), read)?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
