@@ -30,6 +30,7 @@ const listed = [
   [/^by (\S+): ([\d,]+) calls?$/, (by, calls) => `按${cut(by)}：${calls} 次调用`],
   [/^by (\S+) would take ([\d,]+)$/, (by, calls) => `按${cut(by)}需 ${calls} 次`],
   [/^([\d,]+) days at ([\d,]+) calls a day$/, '每天 $2 次，共 $1 天'],
+  [/^from (\S+) on$/, '自 $1 起'],
   [/^everything anew, put in place in one step$/, '全部重取，一步替换'],
   // Next runs
   [/^trading begins$/, '开盘'],
@@ -38,6 +39,8 @@ const listed = [
   [/^(\S+) became whole up to (.+)$/, '$1 已完整至 $2'],
   [/^reports are announced on (.+)$/, '$1 有报告披露'],
   [/^waits for disclosure_date to name the next day$/, '等待披露计划给出下一日期'],
+  [/^(\S+) is published from (\S+) on, by the catalogue$/, '$1 自 $2 起发布（目录）'],
+  [/^(\S+) is published by (\S+), as (\d+) past days taught$/, '$1 至 $2 已发布（据过去 $3 天）'],
   [/^cron (.+?)( on trading days| or the next trading day| after trading days)?$/, (line, on) => `cron ${line}${days[on] ?? ''}`],
   [/^every (\d+) s( on trading days| or the next trading day| after trading days)?$/, (seconds, on) => `每 ${seconds} 秒${days[on] ?? ''}`],
   [/^not on (\S+)$/, '$1 除外'],
