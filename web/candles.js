@@ -106,6 +106,8 @@ export function Candles({ code, period, bars, decimals = 2, label, onRead }) {
       if (gone) return;
       const made = create(library, place, { code, period, bars, decimals });
       chart.current = made;
+      // The library would put its own element before everything else in the order of tabs.
+      for (const inner of place.querySelectorAll('[tabindex]')) inner.tabIndex = -1;
       made.subscribeAction('onCrosshairChange', (cross) => {
         const index = cross?.kLineData ? cross.dataIndex : null;
         if (index !== null && index !== undefined) read.current = index;

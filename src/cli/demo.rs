@@ -96,7 +96,13 @@ fn demo_context(context: &Context, args: &Args) -> Result<Context> {
     let mut config = context.config.clone();
     config.options.store.stay_in_file();
     config.options.store.path = args.folder.join("tidegate.db");
-    Ok(Context { config, catalog: context.catalog.clone(), clock: context.clock.clone(), ..*context })
+    Ok(Context {
+        config,
+        catalog: context.catalog.clone(),
+        clock: context.clock.clone(),
+        log: context.log.clone(),
+        ..*context
+    })
 }
 
 fn engine(context: &Context, store: Arc<dyn crate::store::Store>, server: &Server) -> Result<Engine> {

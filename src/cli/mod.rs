@@ -17,6 +17,7 @@ pub mod import;
 pub mod init;
 pub mod keys;
 pub mod list;
+pub mod logs;
 pub mod migrate;
 pub mod plan;
 mod poll;
@@ -120,6 +121,8 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// What the service has logged
+    Logs(logs::Args),
     /// Keys of the API: make, list, remove
     Keys(keys::Args),
     /// Who changed what through the API, and who was refused
@@ -157,6 +160,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),

@@ -12,6 +12,7 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
@@ -188,6 +189,7 @@ async fn start_service(
         engines: engines.clone(),
         control: context.control(store.clone()),
         sources: super::doors::configured(context),
+        log: context.log.clone(),
         store,
         catalog: context.catalog.clone(),
         clock: context.clock.clone(),

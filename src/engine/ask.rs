@@ -25,7 +25,7 @@ pub async fn checked(store: &dyn Store, catalog: &Catalog, mut work: Work) -> Re
     }
     work.datasets = names(catalog, &work.datasets)?;
     if !work.codes.is_empty() {
-        let known = knowledge::read(store).await?.securities;
+        let known = knowledge::securities(store).await?;
         if let Securities::Some(codes) = known.chosen_by(&work.codes)? {
             work.codes = codes.iter().map(|code| code.to_string()).collect();
         }

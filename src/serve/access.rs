@@ -71,6 +71,14 @@ impl Access {
         }))
     }
 
+    /// Whether somebody who was let in would be again.
+    pub fn still_knows(&self, caller: &Caller, standing: &Standing) -> bool {
+        match standing.by_key {
+            true => self.ring.holds(&caller.name, standing.session.as_deref()),
+            false => self.is_open(),
+        }
+    }
+
     fn identify(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<(Caller, Standing), Problem> {
         if let Some(text) = key_in(headers)? {
             let known = self.know(text, address)?;

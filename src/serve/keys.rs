@@ -297,6 +297,14 @@ impl Ring {
         }
     }
 
+    /// Whether a key, and a session of it, still count.
+    pub fn holds(&self, name: &str, session: Option<&str>) -> bool {
+        let (now, held) = (self.clock.now(), self.held());
+        let lives = |key: &Key| !key.has_expired(now);
+        let is_open = |session: &str| held.by_id.values().any(|(name, key)| name == session && lives(key));
+        held.keys.get(name).is_some_and(lives) && session.is_none_or(is_open)
+    }
+
     /// Writes down that a key is in use, now and then, and not before the answer.
     pub fn note_use(&self, name: &str) {
         let (now, held) = (self.clock.now(), self.held());

@@ -13,6 +13,7 @@ mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod logs;
 mod mission;
 mod openapi;
 mod probes;
@@ -50,6 +51,7 @@ use crate::catalog::Catalog;
 use crate::engine::Engines;
 use crate::engine::doors::Configured;
 use crate::feed::Feed;
+use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
@@ -131,6 +133,7 @@ pub struct Parts {
     pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
+    pub log: Log,
     pub cache: Cache,
     pub memory: Memory,
     pub options: ServeOptions,
@@ -202,6 +205,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
+        logs::routes(),
         v1::routes(),
         live::routes(),
         mission::routes(),
@@ -215,8 +219,7 @@ fn open_modules() -> Vec<OpenApiRouter<Service>> {
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-    let options = service.options.clone();
-    let live = service.live.clone();
+    let (options, live) = (service.options.clone(), service.live.clone());
     let shutdown = async move {
         shutdown.await;
         live.close().await;

@@ -1,7 +1,7 @@
 //! The mission's ranges of days, the scheduler's control and the log, through the real program.
 
 use serde_json::{Value, json};
-use tidegate::model::{Area, Change, Commit, Day, Journal, JournalEntry, Level};
+use tidegate::model::{Change, Commit, Day, Journal, JournalEntry, Level};
 use tidegate::sim::{Fault, Rule};
 use tidegate::store::Store;
 
@@ -141,8 +141,8 @@ fn jobs_are_listed_started_stopped_scheduled_and_triggered() {
         jobs.iter().any(|job| job["id"] == "namechange" && job["last_run"]["status"] == "success")
     });
     assert_eq!(job(&serving, "namechange")["last_run"]["run_id"], triggered["run_id"]);
-    let area = Area::whole();
-    assert!(world.coverage("namechange").market.iter().any(|claim| claim.span == area.span || claim.rows > 0));
+    let claims = world.sqlite("select count(*) from _claim where dataset = 'namechange'");
+    assert_ne!(claims.trim(), "0", "what it fetched is claimed");
 
     // It runs by itself too.
     serving.post(&control("start"), json!({"interval_seconds": 10})).of_status(200);
@@ -226,4 +226,28 @@ fn log_records_are_found_by_level_task_and_text() {
         (&"the slice FAILED".into(), &"error".into(), &8.into())
     );
     assert_eq!(record["at"], at(4).to_string());
+}
+
+#[test]
+fn the_guides_examples_work_as_they_are_printed() {
+    let world = World::new(small());
+    world.create_store();
+    world.run(&["sync", "stock_basic", "--quiet"], 0);
+    let code = world.sqlite("select ts_code from stock_basic where delist_date is null order by ts_code limit 1");
+    let serving = Serving::start(&world, &[]);
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/rest.md")).unwrap();
+    let mut asked = 0;
+    for block in guide.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let block = block.replace("http://127.0.0.1:7880", &serving.url).replace("000001.SZ", code.trim());
+        for line in block.replace("\\\n", " ").lines() {
+            let command = line.replacen("curl", "curl --silent --show-error --fail-with-body", 1);
+            let ran = std::process::Command::new("sh").arg("-c").arg(&command).output().unwrap();
+            let answer = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success(), "{line}\n{answer}\n{}", String::from_utf8_lossy(&ran.stderr));
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(answer["success"], true, "{line}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 17, "{asked} examples");
 }

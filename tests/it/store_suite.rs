@@ -11,6 +11,7 @@ use tidegate::model::task::Request;
 use tidegate::model::*;
 use tidegate::store::Store;
 
+pub use crate::store_by_source::*;
 pub use crate::store_conflicts::*;
 pub use crate::store_lacks::*;
 pub use crate::store_runs::*;
@@ -219,6 +220,9 @@ macro_rules! store_suite {
             the_summary_counts_without_looking_at_rows,
             random_changes_end_as_in_a_plain_model,
             what_was_believed_is_read_as_of_then,
+            rows_are_counted_by_the_source_that_wrote_them_last,
+            a_task_knows_what_each_source_inserted_and_updated,
+            runs_are_found_by_their_slot_and_those_beside_it,
             a_run_is_kept_as_it_was_asked_for_and_rewritten_as_it_goes,
             a_job_runs_once_for_an_instant_and_a_slot_has_one_open_run,
             a_run_is_taken_when_its_time_has_come_and_an_older_worker_is_refused,

@@ -11,7 +11,7 @@ mod memory;
 mod monitor;
 mod objects;
 mod overview;
-mod page;
+pub mod page;
 mod period;
 mod plan;
 mod rows;

@@ -28,7 +28,7 @@ export default {
   'live.polling.title': 'No live link: the page asks every 5 seconds and tries to connect again',
   'live.off': 'Idle',
   'live.off.title': 'This page needs no live link',
-  'lang.other': '切换为中文',
+  'lang.other': '中：切换为中文',
   'theme.now': 'Theme: {name}',
   'theme.auto': 'as the system',
   'theme.light': 'light',

@@ -28,7 +28,7 @@ export default {
   'live.polling.title': '没有实时连接：每 5 秒查询一次，并继续重连',
   'live.off': '空闲',
   'live.off.title': '本页不需要实时连接',
-  'lang.other': 'Switch to English',
+  'lang.other': 'EN: switch to English',
   'theme.now': '主题：{name}',
   'theme.auto': '跟随系统',
   'theme.light': '浅色',
