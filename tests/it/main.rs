@@ -29,11 +29,8 @@ mod mission;
 mod mission_days;
 mod postgres_server;
 mod program;
-<<<<<<< HEAD
-mod schema;
-=======
 mod redis_server;
->>>>>>> v1
+mod schema;
 mod serving;
 mod several;
 mod sim;
@@ -56,12 +53,7 @@ mod times;
 mod times_real;
 mod tushare;
 mod v1;
+mod v1_rows;
 mod web;
 mod workers;
-<<<<<<< HEAD
-=======
-mod v1;
-mod v1_rows;
-mod workers;
->>>>>>> v1
 mod world;
