@@ -63,7 +63,7 @@ struct QuotaItem {
 
 /// The last 24 hours.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Health)]
+#[schema(as = SourceHealth)]
 struct HealthItem {
     calls: u64,
     failed: u64,
