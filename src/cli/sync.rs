@@ -7,7 +7,7 @@ use super::list::{List, duration, grouped};
 use super::progress::{Display, stop_on_signal};
 use super::selection::Selection;
 use crate::engine::together::Synced;
-use crate::engine::{Engine, knowledge};
+use crate::engine::{Engine, Stop, knowledge};
 use crate::model::{Error, ErrorKind, Outcome, Result, Task, TaskState, task::Request};
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
+    let engine = context.engine(store.clone()).await?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
     let requests = args.selection.requests(context, &engine, &known)?;
     let _running = match store.run_exclusively().await {
@@ -39,14 +39,13 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         }
         Err(error) => return Err(error),
     };
-    sync(context, &engine, requests).await
+    sync(context, &engine, requests, &stop_on_signal()).await
 }
 
 /// Syncs, shows progress and prints the totals.
-pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>) -> Result<u8> {
-    let stop = stop_on_signal();
+pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>, stop: &Stop) -> Result<u8> {
     let display = Display::new(context);
-    let synced = engine.sync(requests, &stop, &|dataset, progress| display.follow(dataset, progress)).await;
+    let synced = engine.sync(requests, stop, &|dataset, progress| display.follow(dataset, progress)).await;
     display.close().await;
     report(context, &synced?)
 }

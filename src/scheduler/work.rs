@@ -264,9 +264,8 @@ fn is_conflict(synced: &Synced) -> bool {
 /// Holes that nobody can explain are what a check is there to find.
 async fn audited(engine: &Engine, datasets: &[String]) -> Result<Option<Piece>> {
     // What is not disclosed yet is no hole to a check.
-    let by_report = |name: &&String| {
-        engine.catalog.get(name).is_ok_and(|dataset| dataset.policy.strategy == Strategy::Statements)
-    };
+    let by_report =
+        |name: &&String| engine.catalog.get(name).is_ok_and(|dataset| dataset.policy.strategy == Strategy::Statements);
     let kept: Vec<String> = datasets.iter().filter(|name| !by_report(name)).cloned().collect();
     if kept.is_empty() {
         return Ok(None);

@@ -358,9 +358,8 @@ async fn a_failed_run_is_tried_again_with_growing_waits_and_then_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publication_time_is_learnt_from_days_that_were_asked_for_too_early() {
     let days = ["20240103", "20240104", "20240105", "20240108"];
-    let half = |day: &&str| {
-        Rule::always(Fault::HalfPublished { fraction: 0.4 }).of("daily").with("trade_date", day).at(1..=1)
-    };
+    let half =
+        |day: &&str| Rule::always(Fault::HalfPublished { fraction: 0.4 }).of("daily").with("trade_date", day).at(1..=1);
     let town = Town::new("2024-01-03T12:00", "2024-01-31", &["daily"], days.iter().map(half).collect()).await;
     let process = town.process().await;
     let published = Trigger::Event { on: On::Published { dataset: "daily".into() } };
@@ -494,10 +493,7 @@ async fn what_a_person_changes_about_a_job_stays_and_what_the_catalogue_leaves_g
             control.create(own("other", cron("0 7 * * *"), Days::Any, Work::sync(["nothing"])), "anna").await.err(),
             ErrorKind::NotFound,
         ),
-        (
-            control.change("mine", JobChange::default(), Some(7), "anna").await.err(),
-            ErrorKind::Conflict,
-        ),
+        (control.change("mine", JobChange::default(), Some(7), "anna").await.err(), ErrorKind::Conflict),
     ] {
         assert_eq!(wrong.expect("an error").kind(), kind);
     }

@@ -53,7 +53,8 @@ fn skip_all(world: &World) -> String {
 
 fn serve<'w>(world: &'w World, more: &[&str]) -> Serving<'w> {
     let skip = skip_all(world);
-    let mut arguments: Vec<&str> = SET.iter().map(|text| if *text == "sync.skip=[]" { skip.as_str() } else { text }).collect();
+    let mut arguments: Vec<&str> =
+        SET.iter().map(|text| if *text == "sync.skip=[]" { skip.as_str() } else { text }).collect();
     arguments.extend(more);
     Serving::start(world, &arguments)
 }
