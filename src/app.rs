@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::catalog::Catalog;
 use crate::cli::{self, Cli, Command, context::Context};
 use crate::config::{Config, LoadOptions, LogFormat, Options};
+use crate::log::{Flush, Least, Log, LogOptions};
 use crate::model::{Clock, Error, Result};
 
 /// Runs the program. Whatever goes wrong is told on stderr, once, with the remedy.
@@ -54,22 +55,45 @@ fn start(cli: Cli) -> Result<u8> {
         return cli::configuration::completions(args);
     }
     let config = Config::load(&LoadOptions::of_process(config, set))?;
-    log_to_stderr(&config.options);
+    let clock = Clock::system();
+    // What waits for a file is written when everything else has ended.
+    let (log, _flush) = start_log(&config.options, &command, &clock)?;
     let catalog = Arc::new(Catalog::load(config.options.catalog.folder())?);
-    let context = Context { config, catalog, clock: Clock::system(), json, quiet };
+    let context = Context { config, catalog, clock, log, json, quiet };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::bug("starting the runtime failed").caused_by(error))?;
     runtime.block_on(cli::run(context, command))
 }
 
-fn log_to_stderr(options: &Options) {
-    let filter = EnvFilter::try_new(&options.log.level).unwrap_or_default();
-    let colour = options.output.colour.is_on(std::io::stderr().is_terminal());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
-    match options.log.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
+/// The console, and daily files where the configuration or a service wants them.
+fn start_log(options: &Options, command: &Command, clock: &Clock) -> Result<(Log, Flush)> {
+    let level = |name: &str| Least::from_name(name).unwrap_or(Least::INFO);
+    let log = LogOptions {
+        level: level(&options.log.level),
+        json: options.log.format == LogFormat::Json,
+        colour: options.output.colour.is_on(std::io::stderr().is_terminal()),
+        folder: log_folder(options, command),
+        keep_days: options.log.keep_days,
+        store_level: level(&options.log.store_level),
+    };
+    Log::start(log, clock.clone())
+}
+
+/// `log.folder`; of a service that names none, `logs` beside the store, if that can be written.
+fn log_folder(options: &Options, command: &Command) -> Option<PathBuf> {
+    let named = &options.log.folder;
+    if !named.as_os_str().is_empty() {
+        return Some(named.clone());
     }
+    if !matches!(command, Command::Serve(_)) {
+        return None;
+    }
+    let beside = match options.store.url() {
+        None => options.store.path.parent().map(Path::to_path_buf).unwrap_or_default(),
+        Some(_) => PathBuf::new(),
+    };
+    let folder = beside.join("logs");
+    std::fs::create_dir_all(&folder).is_ok().then_some(folder)
 }
 
 fn report(error: &Error, json: bool) {

@@ -72,7 +72,7 @@ function Head({ onMenu, menuOpen }) {
     <h1 tabindex="-1" id="title">${page ? t(`nav.${page.name}`) : t('nowhere')}</h1>
     <${Link} />
     <div class="tools">
-      <button type="button" class="button quiet lang" lang=${lang.get() === 'zh' ? 'en' : 'zh-CN'} aria-label=${t('lang.other')} title=${t('lang.other')} onClick=${() => lang.set(lang.get() === 'zh' ? 'en' : 'zh')}>${lang.get() === 'zh' ? 'EN' : '中'}</button>
+      <button type="button" class="button quiet lang" lang=${lang.get() === 'zh' ? 'en' : 'zh-CN'} title=${t('lang.other')} onClick=${() => lang.set(lang.get() === 'zh' ? 'en' : 'zh')}>${lang.get() === 'zh' ? 'EN' : '中'}</button>
       <${Button} kind="quiet" icon=${THEME_ICONS[theme]} title=${t('theme.now', { name: t(`theme.${theme}`) })} run=${() => choice.set(next)} />
       <${Button} kind="quiet" icon="help" title=${t('keys.title')} run=${() => helpShown.set(true)} />
       ${who?.keys && html`<${Button} kind="quiet" icon="logout" title=${t('logout.who', { name: who.name, role: t(`role.${who.role}`) })} run=${leave} />`}

@@ -64,13 +64,13 @@ function fits(cron, date) {
   return cron.anyDay || cron.anyWeekday ? day && weekday : day || weekday;
 }
 
-/** The next `count` times after `after` (milliseconds), as milliseconds; fewer where eight years have no more. */
+/** The next `count` times after `after` (milliseconds), as milliseconds; fewer where thirteen years have no more. */
 export function nextTimes(cron, after, count) {
   const times = [];
   // A date whose UTC parts read as the clock of Shanghai.
   const day = new Date(after + SHANGHAI_MS);
   day.setUTCHours(0, 0, 0, 0);
-  for (let days = 0; days < 366 * 8 && times.length < count; days += 1, day.setUTCDate(day.getUTCDate() + 1)) {
+  for (let days = 0; days < 366 * 13 && times.length < count; days += 1, day.setUTCDate(day.getUTCDate() + 1)) {
     if (!fits(cron, day)) continue;
     for (const hour of cron.hour) {
       for (const minute of cron.minute) {
@@ -144,10 +144,12 @@ function daysInWords(cron) {
   // The week begins with Monday.
   const week = cron.weekday.map((day) => (day === 0 ? 7 : day)).sort((left, right) => left - right);
   const weekdays = cron.anyWeekday || week.length === 7 ? '' : spans(week, (day) => weekdayName(day % 7));
-  const days = cron.anyDay || cron.day.length === 31 ? '' : t('cron.days', { days: spans(cron.day, String) });
-  const both = weekdays && days ? t('cron.or', { one: days, other: weekdays }) : weekdays || days || t('cron.every.day');
   const months = cron.month.length === 12 ? '' : spans(cron.month, monthName);
-  return months ? t('cron.in.months', { days: both, months }) : both;
+  const days = cron.anyDay || cron.day.length === 31 ? ''
+    : t(months ? 'cron.days.of.months' : 'cron.days', { days: spans(cron.day, String), months });
+  if (weekdays && days) return t('cron.or', { one: days, other: weekdays });
+  if (days) return days;
+  return months ? t('cron.in.months', { days: weekdays || t('cron.every.day'), months }) : weekdays || t('cron.every.day');
 }
 
 /** A cron in one phrase of the page's language: `18:00, Monday to Friday`. */

@@ -49,6 +49,7 @@ function reset(channel) {
 /** Offsets are numbers of the event log; `data` null says that nothing happened on the channel up to there. */
 function take(channel, publication) {
   if (publication.offset <= channel.offset) return;
+  channel.epoch = publication.epoch;
   channel.offset = publication.offset;
   if (publication.data === null) return;
   for (const member of [...channel.members]) member.data(publication.data);
@@ -60,6 +61,7 @@ function subscribed(channel, reply) {
   if (reply.recovered) {
     for (const publication of reply.publications ?? []) take(channel, publication);
     channel.epoch = reply.epoch;
+    channel.offset = Math.max(channel.offset, reply.offset);
     return;
   }
   // A first subscription, or a gap that cannot be closed: what follows is whole only with a snapshot of now.

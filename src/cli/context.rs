@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine, Tokens};
+use crate::log::Log;
 use crate::model::{CatchUp, Clock, Error, Result};
 use crate::read::{ReadOptions, Reader};
 use crate::scheduler::{Control, JobOptions};
@@ -22,6 +23,7 @@ pub struct Context {
     pub config: Config,
     pub catalog: Arc<Catalog>,
     pub clock: Clock,
+    pub log: Log,
     /// Machine-readable output was asked for.
     pub json: bool,
     /// No progress.
@@ -181,8 +183,9 @@ impl Context {
         )
     }
 
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
-        self.engine_with(store, &Tokens::new())
+    /// The engine with the tokens that are set in the store.
+    pub async fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
+        self.engines(store).current().await
     }
 
     fn engine_with(&self, store: Arc<dyn Store>, tokens: &Tokens) -> Result<Engine> {

@@ -13,15 +13,19 @@ mod days;
 pub mod demo;
 mod doors;
 pub mod failures;
+mod follow;
 pub mod import;
 pub mod init;
+pub mod jobs;
 pub mod keys;
 pub mod list;
+pub mod logs;
 pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
 pub mod quarantine;
+pub mod runs;
 pub mod selection;
 pub mod serve;
 pub mod show;
@@ -82,6 +86,10 @@ pub enum Command {
     Sync(sync::Args),
     /// Run open tasks beside other processes
     Work(work::Args),
+    /// What runs by itself: list, create, change, trigger
+    Jobs(jobs::Args),
+    /// What was asked for, by jobs and by hand, and how it went
+    Runs(runs::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
     /// Pause a task; its worker stops at its next commit
@@ -120,6 +128,8 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// What the service has logged
+    Logs(logs::Args),
     /// Keys of the API: make, list, remove
     Keys(keys::Args),
     /// Who changed what through the API, and who was refused
@@ -138,6 +148,8 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
         Command::Work(args) => work::run(&context, args).await,
+        Command::Jobs(args) => jobs::run(&context, args).await,
+        Command::Runs(args) => runs::run(&context, args).await,
         Command::Tasks(args) => tasks::list(&context, args).await,
         Command::Pause(args) => tasks::pause(&context, args).await,
         Command::Resume(args) => tasks::resume(&context, args).await,
@@ -157,6 +169,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),

@@ -188,9 +188,16 @@ fn rank(context: &Context, wanted: &[String]) -> Result<u8> {
     std::fs::write(&draft, &text).map_err(storage)?;
     let checked = Config::load(&LoadOptions { file: Some(draft.clone()), ..LoadOptions::default() });
     let checked = checked.and_then(|config| {
-        Context { config, catalog: context.catalog.clone(), clock: context.clock.clone(), json: false, quiet: true }
-            .sources()
-            .map(drop)
+        Context {
+            config,
+            catalog: context.catalog.clone(),
+            clock: context.clock.clone(),
+            log: context.log.clone(),
+            json: false,
+            quiet: true,
+        }
+        .sources()
+        .map(drop)
     });
     if let Err(error) = checked {
         let _ = std::fs::remove_file(&draft);

@@ -1,19 +1,17 @@
 //! What requests carry: bodies and parameters, refused as problems when they cannot be read.
 
-use std::fmt;
-use std::marker::PhantomData;
-
 use axum::Json;
 use axum::body::HttpBody;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::problem::Problem;
+use crate::model::Error;
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -26,33 +24,16 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
-        match Json::<Object<T>>::from_request(request, state).await {
-            Ok(Json(Object(value))) => Ok(Body(value)),
-            Err(rejection) => Err(refused_body(&rejection)),
+        let mut value = match Json::<Value>::from_request(request, state).await {
+            Ok(Json(value)) => value,
+            Err(rejection) => return Err(refused_body(&rejection)),
+        };
+        if !value.is_object() {
+            return Err(Error::invalid("the body is not a JSON object").into());
         }
-    }
-}
-
-/// A JSON object: a list of values is none, though its values would fit the fields by their order.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
-        struct Fields<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
-            type Value = T;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+        whole_numbers(&mut value);
+        let unfit = |error: serde_json::Error| Error::invalid(format!("the body does not fit: {error}"));
+        serde_json::from_value(value).map(Body).map_err(|error| unfit(error).into())
     }
 }
 
@@ -72,6 +53,28 @@ where
         }
         Body::from_request(request, state).await.map(|Body(value)| MaybeBody(value))
     }
+}
+
+/// JSON knows one kind of number: 3.0 is 3.
+fn whole_numbers(value: &mut Value) {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|it| number.is_f64() && it.fract() == 0.0 && it.abs() < EXACT_MAX);
+            if let Some(whole) = whole {
+                *number = (whole as i64).into();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads a field that is an object: a list of its values without their names is not one.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 fn refused_body(rejection: &JsonRejection) -> Problem {

@@ -134,10 +134,11 @@ fn id_of(text: &str) -> Option<&str> {
 /// Names that need no quotes anywhere; `session:` is kept for sessions.
 fn check_name(name: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
-    if (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(plain) {
+    if !name.starts_with('.') && (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());
     }
-    let hint = format!("use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARACTERS_MAX}");
+    let hint =
+        format!("use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARACTERS_MAX}, and no `.` in front");
     Err(Error::invalid("the name of the key cannot be used").hint(hint))
 }
 
@@ -295,6 +296,14 @@ impl Ring {
             }
             None => Err(Unknown::NoSuchKey),
         }
+    }
+
+    /// Whether a key, and a session of it, still count.
+    pub fn holds(&self, name: &str, session: Option<&str>) -> bool {
+        let (now, held) = (self.clock.now(), self.held());
+        let lives = |key: &Key| !key.has_expired(now);
+        let is_open = |session: &str| held.by_id.values().any(|(name, key)| name == session && lives(key));
+        held.keys.get(name).is_some_and(lives) && session.is_none_or(is_open)
     }
 
     /// Writes down that a key is in use, now and then, and not before the answer.

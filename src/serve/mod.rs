@@ -13,6 +13,7 @@ mod extract;
 pub mod keys;
 mod layers;
 pub mod live;
+mod logs;
 mod mission;
 mod openapi;
 mod probes;
@@ -40,6 +41,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use access::Access;
+use cache::Cache;
 use keys::Ring;
 use live::Live;
 pub use settings::Setting;
@@ -49,11 +51,11 @@ use crate::catalog::Catalog;
 use crate::engine::Engines;
 use crate::engine::doors::Configured;
 use crate::feed::Feed;
+use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
-use cache::Cache;
 
 pub use v1::Memory;
 
@@ -131,6 +133,7 @@ pub struct Parts {
     pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
+    pub log: Log,
     pub cache: Cache,
     pub memory: Memory,
     pub options: ServeOptions,
@@ -175,7 +178,9 @@ impl Service {
         let (guarded, guarded_api) = merged(modules()).split_for_parts();
         let (open, open_api) = merged(open_modules()).split_for_parts();
         let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
-        let open = open.merge(openapi::router(&openapi::describe(&guarded_api, &open_api)));
+        let tables: Vec<&str> = self.catalog.datasets().iter().map(|dataset| dataset.name.as_str()).collect();
+        let description = openapi::describe(&guarded_api, &open_api, &tables, self.options.page_rows_max);
+        let open = open.merge(openapi::router(&description));
         let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
@@ -202,8 +207,9 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
-        live::routes(),
+        logs::routes(),
         v1::routes(),
+        live::routes(),
         mission::routes(),
     ]
 }
@@ -215,8 +221,7 @@ fn open_modules() -> Vec<OpenApiRouter<Service>> {
 
 /// Serves until `shutdown` is ready, then finishes what is under way.
 pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
-    let options = service.options.clone();
-    let live = service.live.clone();
+    let (options, live) = (service.options.clone(), service.live.clone());
     let shutdown = async move {
         shutdown.await;
         live.close().await;

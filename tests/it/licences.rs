@@ -121,3 +121,18 @@ fn no_banned_crate_and_no_second_version_comes_in() {
         assert!(accepted, "{name} comes in versions {found:?}: align them, or list it under bans.skip in deny.toml");
     }
 }
+
+#[test]
+fn libraries_of_the_dashboard_have_licences_that_deny_toml_allows() {
+    let allowed = listed("licenses", "allow");
+    let list = std::fs::read_to_string(format!("{}/web/vendor/README.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let rows: Vec<Vec<&str>> =
+        list.lines().filter(|line| line.starts_with("| `")).map(|row| row.split('|').collect()).collect();
+    assert!(!rows.is_empty(), "web/vendor/README.md lists no library");
+    for row in rows {
+        let licences = row[4].split(',').map(|one| one.split('(').next().unwrap_or_default().trim());
+        for licence in licences {
+            assert!(passes(licence, &allowed), "{} is under {licence:?}: choose another library", row[2].trim());
+        }
+    }
+}

@@ -19,7 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["compare"],
     &["source", "store"],
     &["engine", "feed", "read"],
-    &["scheduler"],
+    &["scheduler", "log"],
     &["mirror"],
     &["sim"],
     &["serve"],

@@ -73,7 +73,7 @@ export function RangeField({ from, to, onInput, shortcuts = [], wrong, hint, max
       <span class="dash" aria-hidden="true">–</span>
       <${TextField} type="date" label=${t('range.to')} value=${to} min=${from} max=${max} onInput=${(value) => onInput({ from, to: value })} />
     </div>
-    ${shortcuts.length > 0 && html`<div class="shortcuts">${shortcuts.map((days) => html`<button key=${days} type="button" class="chip" onClick=${() => back(days)}>${t('range.days', { count: days })}</button>`)}</div>`}
+    ${shortcuts.length > 0 && html`<div class="shortcuts">${shortcuts.map((days) => html`<button key=${days} type="button" class="chip" onClick=${() => back(days)}>${t(days === 1 ? 'range.day' : 'range.days', { count: days })}</button>`)}</div>`}
     ${(wrong || hint) && html`<p class="note" role=${wrong ? 'alert' : undefined}>${wrong || hint}</p>`}
   </div>`;
 }

@@ -28,13 +28,14 @@ function sortedBy(rows, columns, order) {
 /**
  * columns: { name, label, value(row) for sorting, view(row) for showing, number: true aligns right, sort: false, title,
  * width, wrap: true, hide: 'phone' }. `id(row)` names a row; `open(row)` makes rows open on click and Enter; `selected`
- * is the id of the marked row. `groupBy(row)` names the group of a row; `groups` [{ name, label }] is their order. `order` { name, down } sorts at first; with `onOrder` the caller sorts.
+ * is the id of the marked row. `groupBy(row)` names the group of a row; `groups` [{ name, label, folded }] is their order. `order` { name, down } sorts at first; with `onOrder` the caller sorts.
  */
 export function Table({
   columns, rows, groupBy, groups, id = (row) => row.id ?? row.name, open, selected, order: first, onOrder, label, empty, sticky = true, tall, rowClass,
 }) {
   const [chosen, setChosen] = useState(null);
   const [shown, setShown] = useState(500);
+  const [folds, setFolds] = useState({});
   const order = onOrder ? first : chosen ?? first;
   const all = useMemo(() => (onOrder ? rows : sortedBy(rows, columns, order)), [rows, columns, order?.name, order?.down, onOrder]);
   if (!rows.length && empty) return empty;
@@ -77,10 +78,12 @@ export function Table({
   };
   const grouped = () => groups.map((group) => {
     const members = part.filter((row) => groupBy(row) === group.name);
+    const folded = folds[group.name] ?? Boolean(group.folded);
     return members.length > 0 && html`<tbody key=${group.name}>
-      <tr class="group"><th colspan=${columns.length} scope="rowgroup">${group.label} <span class="count">${members.length}</span></th></tr>${members.map(line)}</tbody>`;
+      <tr class="group"><th colspan=${columns.length} scope="rowgroup"><button type="button" aria-expanded=${folded ? 'false' : 'true'} onClick=${() => setFolds({ ...folds, [group.name]: !folded })}>
+        <span class="mark" aria-hidden="true">${folded ? '▸' : '▾'}</span>${group.label} <span class="count">${members.length}</span></button></th></tr>${!folded && members.map(line)}</tbody>`;
   });
-  return html`<div class=${`table${sticky ? ' sticky' : ''}${tall ? ' tall' : ''}`} tabindex="0" role="region" aria-label=${label}>
+  return html`<div class=${`table${sticky ? ' sticky' : ''}${tall ? ' tall' : ''}`} tabindex="0" role="group" aria-label=${label}>
     <table>
       <thead><tr>${columns.map(head)}</tr></thead>
       ${groupBy ? grouped() : html`<tbody>${part.map(line)}</tbody>`}

@@ -5,13 +5,13 @@ import { Card, Empty, Failed, Loading, SelectField } from '../components.js';
 import { Legend } from '../coverage/legend.js';
 import { Panel } from '../coverage/panel.js';
 import { Year } from '../coverage/year.js';
-import { addDays, dayOf } from '../format.js';
+import { addDays, dayOf, number } from '../format.js';
 import { lang, t, titleOf } from '../i18n.js';
 import { shortcut } from '../keyboard.js';
 import { go, setQuery } from '../router.js';
 import { html, useEffect, useMemo, useRef, useState } from '../view.js';
 
-const YEARS_AT_FIRST = 3;
+const YEARS_AT_FIRST = { dense: 5, sparse: 5, period: 12, whole: 1 };
 const YEARS_MORE = 5;
 const SHAPES = ['dense', 'sparse', 'period', 'whole'];
 
@@ -96,6 +96,13 @@ function target(days, day, key) {
   }[key]?.();
 }
 
+/** What the store holds of a dataset, in words. */
+function stored(dataset) {
+  if (!dataset.rows) return t('coverage.stored.none');
+  const rows = t('coverage.stored.rows', { rows: number(dataset.rows) });
+  return dataset.first_day_stored ? `${rows} · ${t('coverage.stored', { from: dataset.first_day_stored, to: dataset.last_day_stored })}` : rows;
+}
+
 function Picker({ datasets, name }) {
   const options = SHAPES.map((shape) => ({
     group: t(`shape.${shape}`),
@@ -111,7 +118,7 @@ function Calendar({ dataset, query }) {
   const firstYear = !dataset.time ? Number(today.slice(0, 4)) : Number((dataset.first_day_stored && dataset.first_day_stored < (dataset.first_day ?? '9999') ? dataset.first_day_stored : dataset.first_day ?? today).slice(0, 4));
   const last = Number(today.slice(0, 4));
   const wanted = query.from ? last - Number(query.from.slice(0, 4)) + 1 : 0;
-  const [count, setCount] = useState(() => Math.max(YEARS_AT_FIRST, wanted));
+  const [count, setCount] = useState(() => Math.max(YEARS_AT_FIRST[dataset.shape] ?? 5, wanted));
   const selection = useSelection(query);
   const cells = useCells(selection);
   const shown = Math.min(count, last - firstYear + 1);
@@ -140,7 +147,7 @@ export default function Coverage({ params, query }) {
   if (list.problem && !datasets) return html`<${Failed} problem=${list.problem} retry=${list.reload} />`;
   if (!datasets) return html`<${Loading} lines=${8} />`;
   return html`<div class="row picker"><${Picker} datasets=${datasets} name=${name} />
-      ${dataset && html`<span class="soft">${dataset.first_day_stored ? t('coverage.stored', { from: dataset.first_day_stored, to: dataset.last_day_stored }) : t('coverage.stored.none')}</span>
+      ${dataset && html`<span class="soft">${stored(dataset)}</span>
       <span class="right row"><a href=${`/data/table/${name}`}>${t('coverage.rows')}</a><a href=${`/sync?datasets=${name}`}>${t('nav.sync')}</a></span>`}
     </div>
     ${dataset ? html`<${Calendar} key=${name} dataset=${dataset} query=${query} />`

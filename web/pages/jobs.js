@@ -38,14 +38,13 @@ function Next({ jobs }) {
 
 function Actions({ job, reload, edit }) {
   const tell = (name) => act(api.post(`/api/v1/jobs/${job.id}/${name}`), t(`jobs.${name}.done`, { title: titleOf(job) })).then(reload);
-  const change = (state) => act(api.put(`/api/v1/jobs/${job.id}`, { state }), t(`jobs.${state}.done`, { title: titleOf(job) })).then(reload);
   const remove = async () => {
     const asked = { title: t('jobs.remove.title', { title: titleOf(job) }), text: t('jobs.remove.text'), yes: t('jobs.remove'), danger: true };
     if (await confirm(asked)) await act(api.delete(`/api/v1/jobs/${job.id}`), t('jobs.removed', { title: titleOf(job) })).then(reload);
   };
   const stop = async () => {
     const asked = { title: t('jobs.stop.title', { title: titleOf(job) }), text: t('jobs.stop.text'), yes: t('jobs.stop'), danger: true };
-    if (await confirm(asked)) await change('stopped');
+    if (await confirm(asked)) await tell('stop');
   };
   return html`<span class="row-actions">
     ${may('operate') && html`<${Button} small icon="play" title=${t('jobs.trigger')} run=${() => tell('trigger')} />`}
@@ -78,7 +77,7 @@ function List({ jobs, reload, edit }) {
     { name: 'origin', label: t('jobs.origin'), hide: 'phone', view: (job) => html`<${Badge}>${word('origin', job.origin)}<//>` },
     { name: 'actions', label: '', view: (job) => html`<${Actions} job=${job} reload=${reload} edit=${edit} />` },
   ];
-  return html`<${Card} id="jobs" title=${t('nav.jobs')} actions=${html`<a href="/runs">${t('runs.all')}</a>`} flush>
+  return html`<${Card} id="jobs" class="card flush as-cards" title=${t('nav.jobs')} actions=${html`<a href="/runs">${t('runs.all')}</a>`} flush>
     <${Table} label=${t('nav.jobs')} columns=${columns} rows=${jobs} open=${(job) => go(`/runs?job=${encodeURIComponent(job.id)}`)}
       order=${{ name: 'next_run' }} empty=${html`<${Empty} title=${t('jobs.none')} text=${t('jobs.none.text')} />`} />
   <//>`;

@@ -54,7 +54,7 @@ function Records({ query }) {
       <${SearchField} label=${t('logs.search')} value=${q} onInput=${(value) => setQuery({ q: value })} />
       <${CheckField} label=${t('logs.tail')} value=${tail} onInput=${setTail} />
     </div>
-    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records"><${Table} label=${t('logs.records')} columns=${columns} rows=${pages.items} rowClass=${(one) => `level-${one.level}`}
+    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records" class="card flush as-cards"><${Table} label=${t('logs.records')} columns=${columns} rows=${pages.items} rowClass=${(one) => `level-${one.level}`}
       empty=${html`<${Empty} title=${t('logs.none')} text=${t('logs.none.text')} />`} /><${Older} pages=${pages} /><//>`}<//>`;
 }
 
@@ -69,6 +69,6 @@ function Changes({ query }) {
   ];
   return html`
     <div class="toolbar"><${SearchField} label=${t('logs.search')} value=${q} onInput=${(value) => setQuery({ q: value })} /></div>
-    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records"><${Table} label=${t('logs.changes')} columns=${columns} rows=${pages.items} rowClass=${(one) => (one.refused ? 'level-error' : '')}
+    <${Loaded} from=${pages} lines=${10}>${() => html`<${Card} flush id="records" class="card flush as-cards"><${Table} label=${t('logs.changes')} columns=${columns} rows=${pages.items} rowClass=${(one) => (one.refused ? 'level-error' : '')}
       empty=${html`<${Empty} title=${t('changes.none')} text=${t('changes.none.text')} />`} /><${Older} pages=${pages} /><//>`}<//>`;
 }

@@ -5,7 +5,7 @@ import {
   Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress,
 } from '../components.js';
 import { NONE, ago, bytes, dayName, dayShort, instant, moment, number, short } from '../format.js';
-import { lang, t, titleOf, word } from '../i18n.js';
+import { lang, said, t, titleOf, word } from '../i18n.js';
 import { setQuery } from '../router.js';
 import { active, useRunning } from '../running.js';
 import { TaskState } from '../states.js';
@@ -29,8 +29,12 @@ function Summary({ overview, state }) {
   <//>`;
 }
 
+/** Whether anybody ever asked for it: of the others there is nothing to say. */
+const kept = (row) => row.rows > 0 || row.state === 'fresh' || row.state === 'late';
+
 /** How far behind: the days that are due and not whole. */
 function lag(row) {
+  if (!kept(row)) return html`<span class="faint">${NONE}</span>`;
   if (row.lag_days > 0) return html`<span class="late-text">−${t('overview.days', { count: row.lag_days })}</span>`;
   return row.lag_days === 0 ? html`<span class="faint">0</span>` : NONE;
 }
@@ -48,7 +52,7 @@ function Flags({ row }) {
 function next(row) {
   if (!row.next_run) return html`<span class="faint">${NONE}</span>`;
   const { at, job, reason } = row.next_run;
-  return html`<a class="soft-link" href=${`/jobs?job=${encodeURIComponent(job)}`} title=${`${moment(at)} · ${job}\n${reason ?? ''}`}>${ago(at)}</a>`;
+  return html`<a class="soft-link" href=${`/jobs?job=${encodeURIComponent(job)}`} title=${`${moment(at)} · ${job}\n${said(reason)}`}>${ago(at)}</a>`;
 }
 
 function columns() {
@@ -58,7 +62,7 @@ function columns() {
     { name: 'title', label: t('overview.dataset'), value: titleOf, view: titled },
     { name: 'whole_until', label: t('overview.whole'), title: t('overview.whole.title'), view: (row) => html`<span title=${row.last_day ? t('overview.last', { day: row.last_day }) : ''}>${row.whole_until ?? NONE}</span>` },
     { name: 'lag_days', label: t('overview.lag'), title: t('overview.lag.title'), number: true, view: lag },
-    { name: 'rows', label: t('overview.rows'), number: true, hide: 'phone', view: (row) => html`<span title=${number(row.rows)}>${short(row.rows)}</span>` },
+    { name: 'rows', label: t('overview.rows'), number: true, hide: 'phone', view: (row) => (kept(row) ? html`<span title=${number(row.rows)}>${short(row.rows)}</span>` : html`<span class="faint">${NONE}</span>`) },
     { name: 'next', label: t('overview.next'), value: (row) => row.next_run?.at, view: next },
     { name: 'last_commit_at', label: t('overview.changed'), hide: 'phone', view: (row) => html`<span class="faint" title=${moment(row.last_commit_at)}>${ago(row.last_commit_at)}</span>` },
     { name: 'flags', label: t('overview.flags'), value: (row) => row.failures * 1e6 + row.quarantined + row.conflicts + row.provisional / 1e6, view: (row) => html`<${Flags} row=${row} />` },
@@ -74,7 +78,7 @@ function Datasets({ overview, query }) {
     return overview.datasets.filter((row) => (!state || row.state === state) && fits(row));
   }, [overview.datasets, q, state]);
   const shown = useMemo(columns, [language]);
-  const groups = group === 'state' ? STATES.map((name) => ({ name, label: t(`fresh.${name}`) }))
+  const groups = group === 'state' ? STATES.map((name) => ({ name, label: t(`fresh.${name}`), folded: name === 'off' && !state && !q }))
     : SHAPES.map((name) => ({ name, label: t(`shape.${name}`) }));
   const options = ['state', 'shape', 'none'].map((value) => ({ value, label: t(`overview.group.${value}`) }));
   const tools = html`<${SearchField} label=${t('overview.search')} value=${q} onInput=${(value) => setQuery({ q: value })} />
@@ -86,14 +90,19 @@ function Datasets({ overview, query }) {
   <//>`;
 }
 
+function howMany({ kind, count }) {
+  if (kind === 'late') return count ? ` ${t('overview.days', { count: number(count) })}` : '';
+  return count > 1 ? ` × ${number(count)}` : '';
+}
+
 function Attention({ items }) {
   if (!items.length) return html`<${Card} id="attention" title=${t('overview.attention')}><p class="calm"><span aria-hidden="true">✓</span>${t('overview.calm')}</p><//>`;
   const tone = (kind) => (['failure', 'job'].includes(kind) ? 'bad' : 'warn');
   return html`<${Card} id="attention" title=${t('overview.attention')} note=${items.length}>
     <ul class="attention">${items.map((one, at) => html`<li key=${at}>
-      <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${one.count > 1 ? ` × ${number(one.count)}` : ''}<//>
+      <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${howMany(one)}<//>
       <a href=${one.link || '/failures'}>${[one.dataset, one.source].filter(Boolean).join(' · ') || t('overview.look')}</a>
-      <p>${one.text}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${one.remedy}</p>`}
+      <p>${said(one.text)}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${said(one.remedy)}</p>`}
     </li>`)}</ul>
   <//>`;
 }

@@ -20,6 +20,7 @@ export default function Page() {
 
 function Standing({ source }) {
   if (!source.enabled) return html`<${State} tone="off">${t('source.disabled')}<//>`;
+  if (source.open && source.standing !== 'good') return html`<${State} tone="late">${t('source.last')}<//>`;
   if (source.open) return html`<${State} tone="good">${t('source.open')}<//>`;
   return html`<${State} tone="bad">${t('source.closed')}<//>`;
 }
@@ -69,20 +70,27 @@ function Quotas({ source }) {
   </li>`)}</ul>`;
 }
 
+/** What came of a probe. */
+function tell({ name, available, latency_ms: latency, asked, error, hint }) {
+  if (available) toast.good(t('source.probed', { source: name, time: number(latency) }), asked);
+  else toast.bad(t('source.probed.not', { source: name, error: error ?? '' }), hint);
+}
+
 function Source({ source, reload }) {
   const { health = {} } = source;
   const probe = async () => {
-    const answer = await act(api.post('/api/sync/multi-source/test', { source: source.name, source_name: source.name }));
+    const answer = await act(api.post('/api/sync/multi-source/test', { source: source.name }));
     if (answer === undefined) return;
-    toast.info(answer.message ?? t('source.probed', { source: source.name }));
+    tell(answer.data.test_results.find((one) => one.name === source.name) ?? answer.data.test_results[0]);
     reload();
   };
   const rate = health.calls ? percent(health.calls - health.failed, health.calls) : NONE;
   const actions = html`<${Standing} source=${source} />
     ${may('operate') && source.enabled && html`<${Button} small icon="retry" run=${probe}>${t('source.probe')}<//>`}`;
-  return html`<${Card} id=${`source-${source.name}`} title=${source.name} note=${t('source.rank', { rank: source.rank })} actions=${actions}>
+  return html`<${Card} id=${`source-${source.name}`} title=${source.name} note=${t('source.rank', { rank: source.rank, count: number(source.datasets) })} actions=${actions}>
     <p class="note">${source.description}</p>
-    ${!source.open && source.enabled && html`<p class="why">${typeof source.standing === 'string' ? source.standing : source.standing?.why ?? ''}</p>`}
+    ${!source.open && source.enabled && html`<p class="why">${source.why_not}</p>`}
+    ${source.open && source.standing !== 'good' && html`<p class="why">${t('source.demoted', { why: source.standing })}</p>`}
     <dl class="facts">
       <dt>${t('token')}</dt><${Token} source=${source} reload=${reload} />
       <dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>

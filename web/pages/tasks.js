@@ -57,7 +57,7 @@ function Tasks({ query }) {
       <${SelectField} label=${t('tasks.state')} value=${state} onInput=${(value) => setQuery({ state: value })}
         options=${[{ value: '', label: t('all') }, ...TASK_STATES.map((value) => ({ value, label: word('task', value) }))]} />
     </div>
-    <${Loaded} from=${pages}>${() => html`<${Card} flush>
+    <${Loaded} from=${pages}>${() => html`<${Card} flush class="card flush as-cards">
       <${Table} label=${t('nav.tasks')} columns=${columns} rows=${pages.items} open=${(task) => go(`/tasks/${task.id}`)}
         empty=${html`<${Empty} title=${t('tasks.none')} text=${t('tasks.none.text')}><${Button} href="/sync">${t('nav.sync')}<//><//>`} />
       <${Older} pages=${pages} /><//>`}<//>`;
@@ -94,7 +94,7 @@ function Runs({ query }) {
       <${SelectField} label=${t('runs.show')} value=${show} options=${shown} onInput=${(value) => setQuery({ show: value })} />
       ${job && html`<${Button} icon="close" run=${() => setQuery({ job: null })}>${t('runs.of.job', { job })}<//>`}
     </div>
-    <${Loaded} from=${pages}>${() => html`<${Card} flush>
+    <${Loaded} from=${pages}>${() => html`<${Card} flush class="card flush as-cards">
       <${Table} label=${t('nav.runs')} columns=${columns} rows=${pages.items} open=${(run) => go(`/runs/${run.id}`)}
         empty=${html`<${Empty} title=${t('runs.none')} text=${t('runs.none.text')} />`} />
       <${Older} pages=${pages} /><//>`}<//>`;

@@ -127,23 +127,16 @@ pub struct Publication {
     pub data: Value,
 }
 
-impl Publication {
-    /// With the place up to which the publications before it reach.
-    fn after(&self, prev: u64) -> Value {
-        json!({ "data": self.data, "offset": self.offset, "prev": prev })
-    }
-}
-
-/// Publications one after the other, each with where it goes on from.
-fn chained(publications: &[Publication], mut prev: u64) -> Vec<Value> {
-    let link = |publication: &Publication| publication.after(std::mem::replace(&mut prev, publication.offset));
+/// Publications one after the other, each with its epoch and where it goes on from: up to `prev` the ones before it reach.
+fn chained(publications: &[Publication], epoch: &str, mut prev: u64) -> Vec<Value> {
+    let link = |Publication { data, offset }: &Publication| json!({ "data": data, "epoch": epoch, "offset": offset, "prev": std::mem::replace(&mut prev, *offset) });
     publications.iter().map(link).collect()
 }
 
 /// One frame with the pushes of a channel, a line each.
-pub fn pushes(channel: &str, publications: &[Publication], prev: u64) -> String {
+pub fn pushes(channel: &str, publications: &[Publication], epoch: &str, prev: u64) -> String {
     let push = |publication| json!({ "push": { "channel": channel, "pub": publication } }).to_string();
-    chained(publications, prev).into_iter().map(push).collect::<Vec<_>>().join("\n")
+    chained(publications, epoch, prev).into_iter().map(push).collect::<Vec<_>>().join("\n")
 }
 
 pub const PING: &str = "{}";
@@ -162,7 +155,7 @@ pub fn subscribed(id: u64, position: &Position) -> String {
 /// Everything that was missed after `prev`; `None`: that cannot be proven, and a snapshot is wanted.
 pub fn recovered(id: u64, position: &Position, missed: Option<(u64, &[Publication])>) -> String {
     let Position { epoch, offset } = position;
-    let publications = missed.map_or_else(Vec::new, |(prev, publications)| chained(publications, prev));
+    let publications = missed.map_or_else(Vec::new, |(prev, publications)| chained(publications, epoch, prev));
     json!({ "id": id, "subscribe": {
         "recoverable": true, "epoch": epoch, "offset": offset, "was_recovering": true,
         "recovered": missed.is_some(), "publications": publications,
@@ -222,11 +215,11 @@ mod tests {
     fn each_push_names_where_it_goes_on_from() {
         let publication = |offset, data| Publication { offset, data };
         let publications = [publication(5, json!({ "a": 1 })), publication(9, Value::Null)];
-        let lines = pushes("tasks", &publications, 3);
+        let lines = pushes("tasks", &publications, "e", 3);
         let read: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let expected = [
-            json!({ "push": { "channel": "tasks", "pub": { "data": { "a": 1 }, "offset": 5, "prev": 3 } } }),
-            json!({ "push": { "channel": "tasks", "pub": { "data": null, "offset": 9, "prev": 5 } } }),
+            json!({ "push": { "channel": "tasks", "pub": { "data": { "a": 1 }, "epoch": "e", "offset": 5, "prev": 3 } } }),
+            json!({ "push": { "channel": "tasks", "pub": { "data": null, "epoch": "e", "offset": 9, "prev": 5 } } }),
         ];
         assert_eq!(read, expected);
     }

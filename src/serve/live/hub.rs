@@ -42,8 +42,8 @@ impl Outgoing {
 /// A socket as the hub knows it.
 pub struct Member {
     id: u64,
-    /// The name of its key.
-    caller: String,
+    /// The names of its key and of its session.
+    names: Vec<String>,
     queue: mpsc::Sender<Outgoing>,
     cut: watch::Sender<Option<Close>>,
 }
@@ -135,7 +135,7 @@ impl Hub {
     }
 
     /// A place for one more socket; `None` when there is none.
-    pub fn enter(self: &Arc<Hub>, caller: &str) -> Option<Seat> {
+    pub fn enter(self: &Arc<Hub>, key: &str, session: Option<&str>) -> Option<Seat> {
         let mut state = self.state();
         if state.members.len() >= self.options.sockets {
             return None;
@@ -143,7 +143,8 @@ impl Hub {
         let id = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (sender, queue) = mpsc::channel(self.options.queue);
         let (cut_sender, cut) = watch::channel(None);
-        let member = Arc::new(Member { id, caller: caller.to_string(), queue: sender, cut: cut_sender });
+        let names = std::iter::once(key).chain(session).map(str::to_string).collect();
+        let member = Arc::new(Member { id, names, queue: sender, cut: cut_sender });
         state.members.insert(id, member.clone());
         Some(Seat { hub: self.clone(), member, queue, cut })
     }
@@ -248,7 +249,7 @@ impl Hub {
         let mut told: HashMap<Channel, Vec<Publication>> = HashMap::new();
         loop {
             // Somebody may have come to listen to one more channel in the meantime.
-            let Err(missing) = self.state().deliver(events, &told, &self.figures) else { return };
+            let Err(missing) = self.state().deliver(events, &told, self.feed.epoch(), &self.figures) else { return };
             for channel in missing {
                 let publications = match channel {
                     // Told on its own, less often.
@@ -270,7 +271,7 @@ impl Hub {
         let mut state = self.state();
         let cursor = state.cursor;
         if let Some(audience) = state.channels.get_mut(&Channel::Overview).filter(|audience| audience.prev < cursor) {
-            audience.publish(&Channel::Overview, &[overview(cursor)], &self.figures);
+            audience.publish(&Channel::Overview, &[overview(cursor)], self.feed.epoch(), &self.figures);
         }
     }
 
@@ -281,7 +282,7 @@ impl Hub {
         let quiet = Publication { offset: cursor, data: serde_json::Value::Null };
         for (channel, audience) in &mut state.channels {
             if audience.prev < cursor {
-                audience.publish(channel, std::slice::from_ref(&quiet), &self.figures);
+                audience.publish(channel, std::slice::from_ref(&quiet), self.feed.epoch(), &self.figures);
             }
         }
     }
@@ -300,6 +301,7 @@ impl State {
         &mut self,
         events: &[Arc<Event>],
         told: &HashMap<Channel, Vec<Publication>>,
+        epoch: &str,
         figures: &Figures,
     ) -> std::result::Result<(), Vec<Channel>> {
         let missing: Vec<Channel> =
@@ -309,13 +311,14 @@ impl State {
         }
         for (channel, audience) in &mut self.channels {
             if let Some(publications) = told.get(channel).filter(|publications| !publications.is_empty()) {
-                audience.publish(channel, publications, figures);
+                audience.publish(channel, publications, epoch, figures);
             }
         }
         self.channels.retain(|_, audience| !audience.members.is_empty());
         for event in events.iter().filter(|event| event.kind == EventType::DefinitionChanged) {
             let gone = event.data["kind"] == "key" && event.data["removed"] == true;
-            let of_key = |member: &&Arc<Member>| gone && event.data["name"] == member.caller.as_str();
+            let of_key =
+                |member: &&Arc<Member>| gone && member.names.iter().any(|name| event.data["name"] == name.as_str());
             self.members.values().filter(of_key).for_each(|member| member.cut(EXPIRED));
         }
         self.cursor = events.last().map_or(self.cursor, |event| event.id);
@@ -324,8 +327,8 @@ impl State {
 }
 
 impl Audience {
-    fn publish(&mut self, channel: &Channel, publications: &[Publication], figures: &Figures) {
-        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, self.prev).into();
+    fn publish(&mut self, channel: &Channel, publications: &[Publication], epoch: &str, figures: &Figures) {
+        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, epoch, self.prev).into();
         self.prev = publications.last().map_or(self.prev, |publication| publication.offset);
         figures.messages.fetch_add(self.members.len() as u64, Ordering::Relaxed);
         self.members.retain(|_, member| member.give(Outgoing::new(text.clone())));

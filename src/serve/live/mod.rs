@@ -14,9 +14,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use axum::routing::get;
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ use self::frames::CONNECTION_LIMIT;
 use self::hub::Hub;
 use self::socket::Socket;
 use super::Service;
+use super::access::Standing;
 use super::caller::Caller;
 use super::problem::Problem;
 use crate::feed::Feed;
@@ -132,6 +133,7 @@ pub fn routes() -> OpenApiRouter<Service> {
 async fn open(
     State(service): State<Service>,
     caller: Caller,
+    Extension(standing): Extension<Standing>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -143,7 +145,7 @@ async fn open(
         .max_frame_size(FRAME_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX);
     let live = service.live.clone();
-    let Some(seat) = live.hub.enter(&caller.name) else {
+    let Some(seat) = live.hub.enter(&caller.name, standing.session.as_deref()) else {
         live.hub.figures.closed(CONNECTION_LIMIT.code);
         return Ok(upgrade.on_upgrade(|mut socket| async move {
             let frame = CloseFrame { code: CONNECTION_LIMIT.code, reason: CONNECTION_LIMIT.reason.into() };
@@ -151,6 +153,7 @@ async fn open(
             drop(socket.send(Message::Close(Some(frame))).await);
         }));
     };
-    let socket = Socket::new(live.hub.clone(), service.catalog.clone(), seat, live.closing.subscribe());
+    let closing = live.closing.subscribe();
+    let socket = Socket::new(live.hub, service, (caller, standing), seat, closing);
     Ok(upgrade.on_upgrade(|upgraded| socket.converse(upgraded)))
 }

@@ -12,10 +12,12 @@ use tokio::time::{Instant as Moment, interval_at, sleep, timeout};
 
 use super::channel::Channel;
 use super::frames::{
-    self, BAD_REQUEST, Close, Command, Misread, NO_PONG, SHUTDOWN, TOO_MANY_ERRORS, TOO_MANY_REQUESTS,
+    self, BAD_REQUEST, Close, Command, EXPIRED, Misread, NO_PONG, SHUTDOWN, TOO_MANY_ERRORS, TOO_MANY_REQUESTS,
 };
 use super::hub::{Hub, Outgoing, Seat};
-use crate::catalog::Catalog;
+use crate::serve::Service;
+use crate::serve::access::Standing;
+use crate::serve::caller::Caller;
 
 /// Faulty commands after which a socket is closed.
 const ERRORS_MAX: u32 = 100;
@@ -36,7 +38,8 @@ enum End {
 /// A socket with what it listens to.
 pub struct Socket {
     hub: Arc<Hub>,
-    catalog: Arc<Catalog>,
+    service: Service,
+    caller: (Caller, Standing),
     seat: Seat,
     closing: watch::Receiver<bool>,
     channels: HashSet<Channel>,
@@ -47,8 +50,24 @@ pub struct Socket {
 }
 
 impl Socket {
-    pub fn new(hub: Arc<Hub>, catalog: Arc<Catalog>, seat: Seat, closing: watch::Receiver<bool>) -> Socket {
-        Socket { hub, catalog, seat, closing, channels: HashSet::new(), errors: 0, frames: 0, unanswered: false }
+    pub fn new(
+        hub: Arc<Hub>,
+        service: Service,
+        caller: (Caller, Standing),
+        seat: Seat,
+        closing: watch::Receiver<bool>,
+    ) -> Socket {
+        Socket {
+            hub,
+            service,
+            caller,
+            seat,
+            closing,
+            channels: HashSet::new(),
+            errors: 0,
+            frames: 0,
+            unanswered: false,
+        }
     }
 
     /// Until the client leaves or is sent away.
@@ -76,19 +95,31 @@ impl Socket {
                     Some(Ok(frame)) => self.take(frame).await,
                     Some(Err(_)) | None => Err(End::Gone),
                 },
-                _ = beat.tick() => match self.unanswered {
-                    true => Err(End::Close(NO_PONG)),
-                    false => {
-                        (self.unanswered, self.frames) = (true, 0);
-                        waiting.push(Outgoing::new(frames::PING));
+                _ = beat.tick() => match self.beat() {
+                    Ok(ping) => {
+                        waiting.push(ping);
                         self.send(sink, &mut waiting).await
                     }
+                    Err(close) => Err(End::Close(close)),
                 },
             };
             if let Err(end) = going_on {
                 return end;
             }
         }
+    }
+
+    /// The next ping, if the client answered the last one and its key still counts.
+    fn beat(&mut self) -> Result<Outgoing, Close> {
+        let (caller, standing) = &self.caller;
+        if self.unanswered {
+            return Err(NO_PONG);
+        }
+        if !self.service.access.still_knows(caller, standing) {
+            return Err(EXPIRED);
+        }
+        (self.unanswered, self.frames) = (true, 0);
+        Ok(Outgoing::new(frames::PING))
     }
 
     /// Sends what waits. A client that takes nothing for as long as a heartbeat is gone.
@@ -138,7 +169,7 @@ impl Socket {
                 self.reply(frames::connected(id, version, ping, self.hub.feed.epoch()));
             }
             Command::Subscribe { id, channel, from } => {
-                let channel = match self.may_listen(&channel) {
+                let channel = match self.may_listen(&channel, from.is_some()) {
                     Ok(channel) => channel,
                     Err(fault) => return self.refuse(id, fault),
                 };
@@ -154,7 +185,7 @@ impl Socket {
                 self.channels.insert(channel);
             }
             Command::Unsubscribe { id, channel } => {
-                let Some(channel) = Channel::named(&channel, &self.catalog) else {
+                let Some(channel) = Channel::named(&channel, &self.service.catalog) else {
                     return self.refuse(id, frames::UNKNOWN_CHANNEL);
                 };
                 if self.channels.remove(&channel) {
@@ -166,12 +197,14 @@ impl Socket {
         Ok(())
     }
 
-    fn may_listen(&self, name: &str) -> Result<Channel, frames::Fault> {
-        let channel = Channel::named(name, &self.catalog).ok_or(frames::UNKNOWN_CHANNEL)?;
-        if self.channels.contains(&channel) {
+    /// A client that has found a gap may recover a channel that it listens to.
+    fn may_listen(&self, name: &str, recovers: bool) -> Result<Channel, frames::Fault> {
+        let channel = Channel::named(name, &self.service.catalog).ok_or(frames::UNKNOWN_CHANNEL)?;
+        let listens = self.channels.contains(&channel);
+        if listens && !recovers {
             return Err(frames::ALREADY_SUBSCRIBED);
         }
-        if self.channels.len() >= self.hub.options.channels {
+        if !listens && self.channels.len() >= self.hub.options.channels {
             return Err(frames::CHANNEL_LIMIT);
         }
         Ok(channel)

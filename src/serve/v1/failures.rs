@@ -156,7 +156,7 @@ async fn retry(
     service.engines.current().await?.retry_failures(chosen).await?;
     let mut runs = Vec::new();
     for work in work {
-        runs.push(RunView::new(&service.start_run(work, &caller.name, "failures shall be tried again").await?));
+        runs.push(RunView::new(&service.control.ask(work, None, &caller.name, "failures shall be tried again").await?));
     }
     Ok((StatusCode::ACCEPTED, Json(Retried { failures, runs })))
 }

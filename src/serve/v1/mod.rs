@@ -5,14 +5,21 @@ mod chosen;
 mod coverage;
 mod datasets;
 mod failures;
+mod jobs;
+mod kept_apart;
 mod memory;
+mod monitor;
+mod objects;
 mod overview;
-mod page;
+pub mod page;
 mod period;
+mod plan;
 mod rows;
 mod runs;
 mod securities;
+mod sources;
 mod standings;
+mod statements;
 mod tasks;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -29,8 +36,14 @@ pub fn routes() -> OpenApiRouter<Service> {
         .merge(rows::routes())
         .merge(bars::routes())
         .merge(securities::routes())
+        .merge(statements::routes())
+        .merge(monitor::routes())
         .merge(coverage::routes())
-        .merge(failures::routes())
+        .merge(plan::routes())
         .merge(tasks::routes())
         .merge(runs::routes())
+        .merge(jobs::routes())
+        .merge(failures::routes())
+        .merge(kept_apart::routes())
+        .merge(sources::routes())
 }

@@ -11,8 +11,9 @@ use utoipa_axum::routes;
 
 use crate::engine::Engine;
 use crate::engine::doors::Seen;
-use crate::model::{Dataset, Day, Failure, Instant, Result, RunsWanted};
+use crate::model::{Dataset, Day, Failure, Instant, Result, RunState, RunsWanted};
 use crate::plan::{self, Knowledge, Wholeness};
+use crate::scheduler::JobStatus;
 use crate::serve::Service;
 use crate::serve::problem::Problem;
 use crate::serve::views::{RunView, TaskView};
@@ -140,8 +141,11 @@ async fn overview(State(service): State<Service>) -> Result<Json<Overview>, Prob
     let (knowledge, summary) = (service.knowledge().await?, service.summary().await?);
     let failures = service.store.failures(None, false).await?;
     let doors = engine.doors(&service.sources).await?;
-    let datasets = standings(&service, &engine, &summary, &failures).await?;
-    let attention = attention(&datasets, &failures, &doors);
+    let jobs = service.control.list().await?;
+    let mut datasets = standings(&service, &engine, &summary, &failures).await?;
+    next_runs(&mut datasets, &jobs, &engine);
+    let mut attention = attention(&datasets, &failures, &doors);
+    attention.extend(jobs.iter().filter_map(failed_job));
     let count = |state: &str| datasets.iter().filter(|dataset| dataset.state == state).count() as u64;
     let counts = OverviewCounts {
         fresh: count("fresh"),
@@ -161,6 +165,36 @@ async fn overview(State(service): State<Service>) -> Result<Json<Overview>, Prob
         sources: doors.iter().filter(|seen| seen.configured.enabled).map(SourceItem::new).collect(),
         attention,
     }))
+}
+
+/// The first job that asks for each table.
+fn next_runs(datasets: &mut [Standing], jobs: &[JobStatus], engine: &Engine) {
+    let mut by_time: Vec<(Instant, &JobStatus)> =
+        jobs.iter().filter_map(|status| Some((status.next.at?, status))).collect();
+    by_time.sort_by(|one, other| (one.0, &one.1.job.id).cmp(&(other.0, &other.1.job.id)));
+    for (at, status) in by_time {
+        let Ok(asked) = engine.datasets_of(&status.job.work) else { continue };
+        for dataset in datasets.iter_mut().filter(|dataset| dataset.next_run.is_none() && asked.contains(&dataset.name))
+        {
+            let (at, job, reason) = (at.to_string(), status.job.id.clone(), status.next.reason.clone());
+            dataset.next_run = Some(NextRunItem { at, job, reason });
+        }
+    }
+}
+
+/// A job whose last run failed for good.
+fn failed_job(status: &JobStatus) -> Option<Attention> {
+    let run = status.last_run.as_ref().filter(|run| run.state == RunState::Failed)?;
+    let note = run.note.as_deref().unwrap_or("see its tasks");
+    Some(Attention {
+        kind: "job",
+        dataset: None,
+        source: None,
+        count: 1,
+        text: format!("the last run of job {} failed: {note}", status.job.id),
+        remedy: "trigger it when the cause is mended".to_string(),
+        link: format!("/jobs?id={}", status.job.id),
+    })
 }
 
 fn trading_day(knowledge: &Knowledge, now: Instant) -> Day {

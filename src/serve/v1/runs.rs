@@ -9,10 +9,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::page::Page;
-use crate::model::{Action, Change, Commit, Day, Error, Result, Run, RunId, RunState, RunsWanted, Work};
+use crate::engine::ask;
+use crate::model::{Action, How, Result, RunId, RunsWanted, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
-use crate::serve::extract::{Body, Named, Params};
+use crate::serve::extract::{Body, Named, Params, object};
 use crate::serve::problem::Problem;
 use crate::serve::views::{RunView, TaskView};
 
@@ -49,7 +50,7 @@ struct RunsParams {
 #[serde(default, deny_unknown_fields)]
 pub struct WorkBody {
     /// `sync`, `poll` or `check`
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = String)]
     action: Action,
     /// Tables; none: every one that the sources serve
     datasets: Vec<String>,
@@ -65,40 +66,23 @@ pub struct WorkBody {
     /// Only these sources, in this order
     sources: Vec<String>,
     /// Strategy and its parameters
+    #[serde(deserialize_with = "object")]
     #[schema(value_type = Object)]
-    how: crate::model::How,
+    how: How,
     /// Why, for people
     reason: Option<String>,
 }
 
-/// Names that one request may list.
-const NAMED_MAX: usize = 10_000;
-
 impl Service {
-    /// The work that a body asks for, with every name understood.
-    pub async fn work(&self, body: WorkBody) -> Result<Work> {
-        let listed = body.datasets.len() + body.codes.len() + body.sources.len();
-        if listed > NAMED_MAX {
-            return Err(Error::invalid(format!("{listed} names are more than the {NAMED_MAX} that one run may have")));
-        }
-        let known = &self.knowledge().await?.securities;
-        let day = |text: &Option<String>, name| -> Result<Option<Day>> {
-            text.as_deref().map(|text| Day::parse(text).map_err(|error| error.while_doing(name))).transpose()
-        };
-        let (from, to) = (day(&body.from, "from")?, day(&body.to, "to")?);
-        if let (Some(from), Some(to)) = (from, to)
-            && from > to
-        {
-            return Err(Error::invalid(format!("from {from} lies after to {to}")).hint("swap the two"));
-        }
-        let named = body.datasets.iter().map(|name| Ok(self.catalog.get(name)?.name.clone()));
-        let codes = body.codes.iter().map(|code| Ok(known.meant_by(code)?.to_string()));
+    /// The work that a body asks for, in canonical words, and why.
+    pub async fn work(&self, body: WorkBody) -> Result<(Work, String)> {
+        let reason = body.reason.unwrap_or_else(|| "asked for by hand".to_string());
         let work = Work {
             action: body.action,
-            datasets: named.collect::<Result<_>>()?,
-            codes: codes.collect::<Result<_>>()?,
-            from: from.map(|day| day.to_string()),
-            to: to.map(|day| day.to_string()),
+            datasets: body.datasets,
+            codes: body.codes,
+            from: body.from,
+            to: body.to,
             days_back: body.days_back,
             all_history: body.all_history,
             force: body.force,
@@ -106,21 +90,8 @@ impl Service {
             how: body.how,
         };
         self.engines.current().await?.asking(&work.sources)?;
-        Ok(work)
-    }
-
-    /// Asks for work; a worker takes it up.
-    pub async fn start_run(&self, work: Work, asked_by: &str, reason: &str) -> Result<Run> {
-        let now = self.clock.now();
-        let run = Run::new(work, asked_by, reason, now);
-        let receipt = self.store.commit(Commit { at: now, fence: None, changes: vec![Change::Run(run)] }).await?;
-        let id = receipt.runs.first().ok_or_else(|| Error::bug("asking for a run gave no number"))?.run;
-        self.found_run(id).await
-    }
-
-    pub async fn found_run(&self, id: RunId) -> Result<Run> {
-        let run = self.store.run(id).await?;
-        run.ok_or_else(|| Error::not_found(format!("there is no run {id}")).hint("GET /api/v1/runs lists them"))
+        let work = ask::checked(&*self.store, &self.catalog, work).await?;
+        Ok((work, reason.chars().filter(|letter| !letter.is_control()).take(200).collect()))
     }
 }
 
@@ -147,7 +118,7 @@ async fn runs(
 #[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = i64, Path)), responses(
     (status = 200, body = RunDetail), (status = 404, body = Problem, content_type = "application/problem+json")))]
 async fn run(State(service): State<Service>, Named(id): Named<RunId>) -> Result<Json<RunDetail>, Problem> {
-    let run = service.found_run(id).await?;
+    let run = service.control.run(id).await?;
     let mut task_list = Vec::new();
     for task in run.tasks.iter().rev().take(service.options.page_rows_max) {
         if let Some(task) = service.store.task(*task).await? {
@@ -166,10 +137,8 @@ async fn start(
     caller: Caller,
     Body(body): Body<WorkBody>,
 ) -> Result<(StatusCode, Json<RunView>), Problem> {
-    let reason = body.reason.clone().unwrap_or_else(|| "asked for by hand".to_string());
-    let reason: String = reason.chars().filter(|letter| !letter.is_control()).take(200).collect();
-    let work = service.work(body).await?;
-    let run = service.start_run(work, &caller.name, &reason).await?;
+    let (work, reason) = service.work(body).await?;
+    let run = service.control.ask(work, None, &caller.name, &reason).await?;
     Ok((StatusCode::ACCEPTED, Json(RunView::new(&run))))
 }
 
@@ -182,18 +151,5 @@ async fn cancel(
     caller: Caller,
     Named(id): Named<RunId>,
 ) -> Result<Json<RunView>, Problem> {
-    let mut run = service.found_run(id).await?;
-    let now = service.clock.now();
-    run.become_state(RunState::Cancelled)?;
-    run.finished_at = Some(now);
-    run.note = Some(format!("cancelled by {}", caller.name));
-    let tasks = run.tasks.clone();
-    service.store.commit(Commit { at: now, fence: None, changes: vec![Change::Run(run)] }).await?;
-    let engine = service.engines.current().await?;
-    for task in tasks {
-        if engine.task(task).await.is_ok_and(|task| task.state.is_open()) {
-            engine.cancel(task).await?;
-        }
-    }
-    Ok(Json(RunView::new(&service.found_run(id).await?)))
+    Ok(Json(RunView::new(&service.control.cancel(id, &caller.name).await?)))
 }

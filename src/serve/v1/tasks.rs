@@ -215,7 +215,7 @@ async fn resume(
         let message = format!("task {id} is {} and cannot be resumed", task.state.name());
         return Err(Error::conflict(message).hint("POST /api/v1/runs starts a new one").into());
     }
-    service.start_run(work_of(&task), &caller.name, &format!("task {id} shall go on")).await?;
+    service.control.ask(work_of(&task), None, &caller.name, &format!("task {id} shall go on")).await?;
     Ok(Json(service.task_view(&service.found_task(id).await?).await?))
 }
 

@@ -18,7 +18,9 @@ export default {
   'cover.closed': 'Closed',
   'cover.closed.title': 'No trading',
   'coverage.dataset': 'Dataset',
-  'coverage.stored': 'rows from {from} to {to}',
+  'coverage.stored': 'from {from} to {to}',
+  'coverage.stored.rows': '{rows} rows',
+  'coverage.whole': 'The whole table',
   'coverage.stored.none': 'no rows yet',
   'coverage.rows': 'Rows',
   'coverage.unknown': 'There is no dataset {name}',
@@ -60,5 +62,7 @@ export default {
   'plan.calls': '{count} calls',
   'plan.rows': 'about {count} rows',
   'plan.minutes': 'about {time}',
+  'plan.estimated': 'estimated',
+  'plan.estimated.title': 'The calendar or the list of securities is not stored yet',
   'plan.slices': '{slices} slices, {calls} calls, {time}',
 };

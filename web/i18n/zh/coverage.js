@@ -18,7 +18,9 @@ export default {
   'cover.closed': '休市',
   'cover.closed.title': '没有交易',
   'coverage.dataset': '数据集',
-  'coverage.stored': '数据自 {from} 至 {to}',
+  'coverage.stored': '自 {from} 至 {to}',
+  'coverage.stored.rows': '{rows} 行',
+  'coverage.whole': '整张表',
   'coverage.stored.none': '尚无数据',
   'coverage.rows': '查看数据',
   'coverage.unknown': '没有数据集 {name}',
@@ -60,5 +62,7 @@ export default {
   'plan.calls': '{count} 次调用',
   'plan.rows': '约 {count} 行',
   'plan.minutes': '约 {time}',
+  'plan.estimated': '估计',
+  'plan.estimated.title': '交易日历或股票列表尚未入库',
   'plan.slices': '{slices} 片，{calls} 次调用，{time}',
 };

@@ -11,14 +11,14 @@ import { html } from '../../view.js';
 const LISTS = {
   limit_up: ['close', 'pct_chg', 'limit_times', 'first_time', 'open_times', 'fd_amount', 'industry'],
   limit_down: ['close', 'pct_chg', 'open_times', 'last_time', 'fd_amount', 'industry'],
-  inflow: ['net_mf_amount', 'net_amount', 'pct_chg', 'close', 'industry'],
-  outflow: ['net_mf_amount', 'net_amount', 'pct_chg', 'close', 'industry'],
-  hot: ['rank', 'hot', 'pct_chg', 'pct_change', 'tag', 'lu_desc', 'status', 'theme'],
-  boards: ['pct_chg', 'pct_change', 'z_t_num', 'up_num', 'net_amount', 'leading', 'lead_stock'],
+  inflow: ['net_mf_amount', 'net_mf_vol', 'buy_elg_amount', 'sell_elg_amount'],
+  outflow: ['net_mf_amount', 'net_mf_vol', 'buy_elg_amount', 'sell_elg_amount'],
+  hot: ['rank', 'hot', 'pct_change', 'current_price', 'concept'],
+  boards: ['z_t_num', 'up_num'],
 };
 const CHANGES = new Set(['pct_chg', 'pct_change']);
-const MONEY = new Set(['fd_amount', 'net_mf_amount', 'net_amount', 'amount', 'hot']);
-const SIGNED = new Set(['net_mf_amount', 'net_amount']);
+const MONEY = new Set(['fd_amount', 'buy_elg_amount', 'sell_elg_amount', 'hot']);
+const SIGNED = new Set(['net_mf_amount', 'net_mf_vol']);
 const TIMES = new Set(['first_time', 'last_time']);
 
 /** `92500` is 09:25:00. */

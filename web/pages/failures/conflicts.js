@@ -9,15 +9,9 @@ import { html } from '../../view.js';
 
 const shown = (value) => (value === null || value === undefined ? '–' : typeof value === 'object' ? JSON.stringify(value) : String(value));
 
-/** The columns of both rows, those that differ first. */
-function compared(stored, offered) {
-  const names = [...new Set([...Object.keys(stored ?? {}), ...Object.keys(offered ?? {})])];
-  const differs = (name) => name in (offered ?? {}) && shown(stored?.[name]) !== shown(offered?.[name]);
-  return { different: names.filter(differs), same: names.filter((name) => !differs(name)).length };
-}
-
 function Conflict({ conflict, done }) {
-  const { different, same } = compared(conflict.stored, conflict.offered);
+  const names = Object.keys(conflict.offered ?? {});
+  const different = conflict.differences;
   const key = typeof conflict.key === 'object' ? Object.values(conflict.key ?? {}).map(shown).join(' · ') : shown(conflict.key);
   const take = (side) => act(api.post(`/api/v1/conflicts/${conflict.id}/resolve`, { take: side }), t(`conflicts.took.${side}`)).then(done);
   const decide = may('operate') && !conflict.resolved_at;
@@ -27,7 +21,7 @@ function Conflict({ conflict, done }) {
       <thead><tr><th scope="col">${t('conflicts.column')}</th><th scope="col" class="number">${t('conflicts.stored')}</th><th scope="col" class="number">${t('conflicts.offered', { source: conflict.source })}</th></tr></thead>
       <tbody>${different.map((name) => html`<tr key=${name}><th scope="row">${name}</th><td class="number mono">${shown(conflict.stored?.[name])}</td><td class="number mono differs">${shown(conflict.offered?.[name])}</td></tr>`)}</tbody>
     </table></div>
-    <div class="row"><span class="note">${t('conflicts.same', { count: same })}</span>
+    <div class="row"><span class="note">${t('conflicts.same', { count: names.length - different.length })}</span>
       ${decide && html`<span class="right row"><${Button} small run=${() => take('stored')}>${t('conflicts.take.stored')}<//>
         <${Button} small run=${() => take('offered')}>${t('conflicts.take.offered', { source: conflict.source })}<//></span>`}</div>
   <//>`;

@@ -11,6 +11,9 @@ import { html, useState } from '../../view.js';
 /** Resolved, waiting for its next attempt, or given up. */
 function Standing({ failure }) {
   if (failure.resolved_at) return html`<${State} tone="good" title=${moment(failure.resolved_at)}>${failure.resolution ?? t('failures.resolved')}<//>`;
+  if (failure.next_attempt_at && Date.parse(failure.next_attempt_at) <= Date.now()) {
+    return html`<${State} tone="late" title=${moment(failure.next_attempt_at)}>${t('failures.due')}<//>`;
+  }
   if (failure.next_attempt_at) {
     return html`<${State} tone="late" title=${moment(failure.next_attempt_at)}>${t('failures.next', { when: ago(failure.next_attempt_at) })}<//>`;
   }
@@ -73,7 +76,7 @@ export function Failures({ dataset, all }) {
       <${Button} small icon="check" disabled=${!chosen.length} run=${() => setResolving(chosen)}>${t('failures.resolve.many', { count: chosen.length })}<//>
       ${dataset && html`<${Button} small icon="retry" run=${() => act(api.post('/api/v1/failures/retry', { dataset }), t('failures.retried.dataset', { dataset })).then(done)}>${t('failures.retry.dataset', { dataset })}<//>`}
     </div>`}
-    <${Loaded} from=${pages}>${() => html`<${Card} flush>
+    <${Loaded} from=${pages}>${() => html`<${Card} flush class="card flush as-cards">
       <${Table} label=${t('failures.failures')} columns=${columns} rows=${pages.items}
         empty=${html`<${Empty} title=${t('failures.none')} text=${t('failures.none.text')} />`} />
       <${Older} pages=${pages} /><//>`}<//>

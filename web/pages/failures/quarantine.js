@@ -21,7 +21,7 @@ export function Quarantine({ dataset }) {
     { name: 'at', label: t('quarantine.at'), view: (one) => html`<time title=${moment(one.at)}>${ago(one.at)}</time>` },
   ];
   return html`
-    <${Loaded} from=${found}>${({ items }) => html`<${Card} flush><${Table} label=${t('failures.quarantine')} columns=${columns} rows=${items} open=${setShown}
+    <${Loaded} from=${found}>${({ items }) => html`<${Card} flush class="card flush as-cards"><${Table} label=${t('failures.quarantine')} columns=${columns} rows=${items} open=${setShown}
       empty=${html`<${Empty} title=${t('quarantine.none')} text=${t('quarantine.none.text')} />`} /><//>`}<//>
     ${shown && html`<${Dialog} title=${`${shown.dataset} · ${shown.rule}`} onClose=${() => setShown(null)} side>
       <p>${shown.reason}</p>

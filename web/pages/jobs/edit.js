@@ -43,7 +43,7 @@ function bodyOf(form, job) {
   if (job && form.title === titleOf(job)) { delete body.title; delete body.title_zh; }
   if (form.catch_up) body.catch_up = form.catch_up;
   if (form.attempts !== '') body.attempts = Number(form.attempts);
-  return job ? body : { id: form.id.trim(), ...body };
+  return job ? { ...body, revision: job.revision } : { id: form.id.trim(), ...body };
 }
 
 /** The line in words and its next three times, or what is wrong with it. */

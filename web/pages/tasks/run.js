@@ -52,7 +52,7 @@ function Whole({ run, reload }) {
       <//>
     <//>
     <${Card} id="phases" title=${t('phases')} note=${t('phases.note')}><${Spans} label=${t('phases')} parts=${phasesOf(totals)} /><//>
-    <${Card} id="run-tasks" title=${t('nav.tasks')} flush>
+    <${Card} id="run-tasks" class="card flush as-cards" title=${t('nav.tasks')} flush>
       <${Table} label=${t('nav.tasks')} columns=${columns} rows=${tasks} open=${(task) => go(`/tasks/${task.id}`)}
         empty=${html`<${Empty} title=${t('runs.no.tasks')} text=${t('runs.no.tasks.text')} />`} />
     <//>`;

@@ -1,0 +1,65 @@
+// Every page of the dashboard with what it must show, and how one goes there and waits until it has settled.
+
+import { assert } from './report.js';
+
+/** `{code}`, `{task}`, `{run}` and the like are filled in by the stage. */
+export const PAGES = [
+  { name: 'overview', path: '/', shows: 'main .figures' },
+  { name: 'coverage', path: '/coverage/daily', shows: 'main button[data-day]' },
+  { name: 'sync', path: '/sync?from={from}&to={to}', shows: '#range form' },
+  { name: 'tasks', path: '/tasks', shows: 'main table tbody tr' },
+  { name: 'task', path: '/tasks/{task}', shows: '#phases .spans .bar' },
+  { name: 'runs', path: '/runs', shows: 'main table tbody tr' },
+  { name: 'run', path: '/runs/{run}', shows: '#run .figures' },
+  { name: 'failures', path: '/failures?all=true', shows: 'main table tbody tr' },
+  { name: 'quarantine', path: '/failures?view=quarantine', shows: 'main table tbody tr' },
+  { name: 'conflicts', path: '/failures?view=conflicts', shows: 'main .empty, main .conflicts' },
+  { name: 'kline', path: '/data/kline/{code}', shows: '.candles[data-drawn]' },
+  { name: 'kline-table', path: '/data/kline/{code}?as=table&period=weekly', shows: '#candles table tbody tr' },
+  { name: 'tables', path: '/data/table', shows: '#catalogue tbody tr' },
+  { name: 'rows', path: '/data/table/daily?order=-trade_date', shows: '#rows tbody tr' },
+  { name: 'statements', path: '/data/statements/{code}', shows: '.statements tbody tr' },
+  { name: 'market', path: '/data/market?day={day}', shows: '.market tbody tr' },
+  { name: 'sources', path: '/sources', shows: '.sources .card' },
+  { name: 'jobs', path: '/jobs', shows: '#jobs tbody tr' },
+  { name: 'logs', path: '/logs', shows: '#records tbody tr' },
+  { name: 'changes', path: '/logs?view=changes', shows: '#records tbody tr' },
+  { name: 'levels', path: '/logs?view=levels', shows: '#levels select' },
+  { name: 'settings', path: '/settings', shows: '#configuration tbody tr' },
+];
+
+export const filled = (path, stage) => path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(stage[name]));
+
+/** Goes to an address as a link of the page does, without loading the dashboard again. */
+export async function go(page, address) {
+  await page.evaluate((to) => {
+    history.pushState(null, '', to);
+    dispatchEvent(new PopStateEvent('popstate'));
+  }, address);
+}
+
+/** Waits until nothing loads any more and the page shows what it is for; a page that shows a problem is wrong. */
+export async function settled(page, shows) {
+  await page.waitForFunction((selector) => {
+    const main = document.querySelector('main');
+    return main && document.querySelector(selector) && !main.querySelector('.loading, [aria-busy="true"]');
+  }, shows).catch(async (error) => {
+    const seen = await page.locator('main').innerText().catch(() => '');
+    throw new Error(`${page.url()} never shows ${shows}: ${error.message.split('\n')[0]}\n${seen.slice(0, 1500)}`);
+  });
+  await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+  const failed = await page.locator('main .failed[role=alert]').allInnerTexts();
+  assert(!failed.length, `${page.url()} shows a problem: ${failed.join(' / ')}`);
+}
+
+/** The keys of texts that stand on the page instead of their text. */
+export function untranslated(page) {
+  return page.evaluate(async () => {
+    const { default: texts } = await import('/i18n/en.js');
+    const words = document.body.innerText.match(/[a-z_]+(?:\.[a-z_]+)+/g) ?? [];
+    const looksLikeKey = (word) => word in texts || /^(nav|data|jobs|tasks|runs|failures|market|source|token|cron|trigger|total|phase|event)\./.test(word);
+    const shown = [...document.querySelectorAll('#configuration, #records, .timeline')].map((part) => part.innerText).join(' ');
+    return [...new Set(words.filter((word) => looksLikeKey(word) && !shown.includes(word)))];
+  });
+}
+

@@ -1,0 +1,76 @@
+//! The dashboard in a real Chromium, over the real service and a store that has every table: tests/browser/run.js.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tidegate::model::Clock;
+use tidegate::sim::{Fault, Rule};
+
+use crate::serving::Serving;
+use crate::world::{Wanted, World, is_long};
+
+/// A small market that lives until today. Its last weeks are stored, all tables of them; two days went wrong.
+struct Stage {
+    world: World,
+    /// Days that are left for the dashboard to fetch.
+    range: (String, String),
+}
+
+impl Stage {
+    fn set() -> Stage {
+        let today = Clock::system().now().day();
+        let day = |back: i32| today.plus(-back);
+        let calendar =
+            World::new(Wanted { securities: 1, first: leak(day(330)), last: leak(today), ..Wanted::default() });
+        let open = calendar.market.calendar().open_days(tidegate::model::Span::new(day(30), day(10)));
+        let (failing, odd) = (open[2].compact(), open[4].compact());
+        let faults = vec![
+            // Every attempt of the sync; the one that the dashboard asks for is answered.
+            Rule::always(Fault::ServerError { status: 500 }).of("stk_limit").with("trade_date", &failing).at(1..=4),
+            Rule::always(Fault::LateCorrection { column: Some("low".to_string()), every: 9 })
+                .of("daily")
+                .with("trade_date", &odd)
+                .at(1..=1),
+        ];
+        let world = World::new(Wanted {
+            securities: 40,
+            first: leak(day(330)),
+            last: leak(today),
+            faults,
+            ..Wanted::default()
+        });
+        world.create_store();
+        let mut sync = world.tidegate(&["sync", "--all", "--from", leak(day(45)), "--quiet", "--json"]);
+        sync.args(["--set", "sync.skip=", "--set", "sync.datasets_at_once=4"]);
+        let ran = sync.output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "two days go wrong: {}", String::from_utf8_lossy(&ran.stderr));
+        Stage { world, range: (day(80).to_string(), day(50).to_string()) }
+    }
+}
+
+/// The world wants text that lives as long as the program.
+fn leak(day: tidegate::model::Day) -> &'static str {
+    day.to_string().leak()
+}
+
+#[test]
+fn people_use_the_dashboard_in_a_real_browser() {
+    let packages =
+        std::env::var("TIDEGATE_BROWSER").expect("scripts/test sets TIDEGATE_BROWSER: run the tests through it");
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let shots = std::env::var_os("TIDEGATE_SCREENSHOTS").map_or(root.join("target/screenshots"), PathBuf::from);
+    let stage = Stage::set();
+    let serving =
+        Serving::start(&stage.world, &["--set", "serve.mirrors=[\"tushare\"]", "--listen", "tushare=127.0.0.1:0"]);
+    let mut browser = Command::new("node");
+    browser.arg(root.join("tests/browser/run.js")).env("TIDEGATE_BROWSER", packages);
+    browser.env("TIDEGATE_URL", &serving.url).env("TIDEGATE_SCREENSHOTS", shots);
+    browser.env("TIDEGATE_RANGE", format!("{}..{}", stage.range.0, stage.range.1));
+    if is_long() {
+        browser.env("TIDEGATE_LONG", "1");
+    }
+    let ran = browser.output().expect("node runs the browser test: scripts/test installs it");
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    eprintln!("{out}");
+}
