@@ -129,6 +129,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         let poll = Duration::from_millis(context.options().serve.poll_ms);
         let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
         let engines = context.engines(store.clone());
+        keep_log(context, store.clone(), &feed, &stop, &mut serving);
         if args.role().answers() {
             url = Some(start_service(context, &args, store.clone(), (&feed, &engines), &stop, &mut serving).await?);
         }
@@ -159,6 +160,18 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
             Ok(0)
         }
     }
+}
+
+/// Levels as the store has them, and records that matter kept in it.
+fn keep_log(context: &Context, store: Arc<dyn Store>, feed: &Feed, stop: &Stop, serving: &mut JoinSet<Result<()>>) {
+    let log = &context.options().log;
+    let options = JournalOptions { days: log.store_days, records_max: log.store_records_max };
+    tokio::spawn(context.log.clone().follow(feed.clone(), store.clone()));
+    let (keeper, clock, stop) = (context.log.keeper(), context.clock.clone(), stop.clone());
+    serving.spawn(async move {
+        keeper.run(store, clock, options, async { stop.wait().await }).await;
+        Ok(())
+    });
 }
 
 /// The API and the dashboard; the answer is their address.

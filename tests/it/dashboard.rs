@@ -20,7 +20,8 @@ impl Stage {
     fn set() -> Stage {
         let today = Clock::system().now().day();
         let day = |back: i32| today.plus(-back);
-        let calendar = World::new(Wanted { securities: 1, first: leak(day(330)), last: leak(today), ..Wanted::default() });
+        let calendar =
+            World::new(Wanted { securities: 1, first: leak(day(330)), last: leak(today), ..Wanted::default() });
         let open = calendar.market.calendar().open_days(tidegate::model::Span::new(day(30), day(10)));
         let (failing, odd) = (open[2].compact(), open[4].compact());
         let faults = vec![
@@ -31,8 +32,13 @@ impl Stage {
                 .with("trade_date", &odd)
                 .at(1..=1),
         ];
-        let world =
-            World::new(Wanted { securities: 40, first: leak(day(330)), last: leak(today), faults, ..Wanted::default() });
+        let world = World::new(Wanted {
+            securities: 40,
+            first: leak(day(330)),
+            last: leak(today),
+            faults,
+            ..Wanted::default()
+        });
         world.create_store();
         let mut sync = world.tidegate(&["sync", "--all", "--from", leak(day(45)), "--quiet", "--json"]);
         sync.args(["--set", "sync.skip=", "--set", "sync.datasets_at_once=4"]);
@@ -49,11 +55,13 @@ fn leak(day: tidegate::model::Day) -> &'static str {
 
 #[test]
 fn people_use_the_dashboard_in_a_real_browser() {
-    let packages = std::env::var("TIDEGATE_BROWSER").expect("scripts/test sets TIDEGATE_BROWSER: run the tests through it");
+    let packages =
+        std::env::var("TIDEGATE_BROWSER").expect("scripts/test sets TIDEGATE_BROWSER: run the tests through it");
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let shots = std::env::var_os("TIDEGATE_SCREENSHOTS").map_or(root.join("target/screenshots"), PathBuf::from);
     let stage = Stage::set();
-    let serving = Serving::start(&stage.world, &["--set", "serve.mirrors=[\"tushare\"]", "--listen", "tushare=127.0.0.1:0"]);
+    let serving =
+        Serving::start(&stage.world, &["--set", "serve.mirrors=[\"tushare\"]", "--listen", "tushare=127.0.0.1:0"]);
     let mut browser = Command::new("node");
     browser.arg(root.join("tests/browser/run.js")).env("TIDEGATE_BROWSER", packages);
     browser.env("TIDEGATE_URL", &serving.url).env("TIDEGATE_SCREENSHOTS", shots);

@@ -12,7 +12,12 @@ const TABLES: [&str; 7] = ["trade_cal", "stock_basic", "suspend_d", "daily", "ad
 pub fn synced(tables: &[&str]) -> World {
     let world = World::new(Wanted { securities: 40, first: "2024-01-02", last: "2024-03-29", ..Wanted::default() });
     world.create_store();
-    let sync = ["sync"].iter().chain(tables).copied().chain(["--from", "2024-01-02", "--to", "2024-03-29"]).collect::<Vec<_>>();
+    let sync = ["sync"]
+        .iter()
+        .chain(tables)
+        .copied()
+        .chain(["--from", "2024-01-02", "--to", "2024-03-29"])
+        .collect::<Vec<_>>();
     world.run(&sync, 0);
     world
 }
@@ -41,7 +46,10 @@ fn tables_are_listed_with_what_is_stored_and_described_in_full() {
     assert_eq!((&daily["sources"][0], &daily["adjusts"]), (&json!("tushare"), &json!(true)));
     let detail = serving.get("/api/v1/datasets/daily").of_status(200);
     let close = detail["columns"].as_array().unwrap().iter().find(|column| column["name"] == "close").unwrap();
-    assert_eq!(*close, json!({"name": "close", "type": "decimal", "scale": 4, "unit": "CNY", "nullable": true, "meaning": "close price", "meaning_zh": "收盘价"}));
+    assert_eq!(
+        *close,
+        json!({"name": "close", "type": "decimal", "scale": 4, "unit": "CNY", "nullable": true, "meaning": "close price", "meaning_zh": "收盘价"})
+    );
     assert_problem(&serving.get("/api/v1/datasets/daly"), 404, "daly");
 }
 
@@ -49,10 +57,14 @@ fn tables_are_listed_with_what_is_stored_and_described_in_full() {
 fn bars_are_those_that_show_prints() {
     let world = synced(&TABLES);
     let serving = Serving::start(&world, &[]);
-    let code = world.sqlite("select ts_code from daily group by 1 order by count(*) desc, 1 limit 1").trim().to_string();
+    let code =
+        world.sqlite("select ts_code from daily group by 1 order by count(*) desc, 1 limit 1").trim().to_string();
     for (adjust, option) in [("none", vec![]), ("qfq", vec!["--adjust", "qfq"]), ("hfq", vec!["--adjust", "hfq"])] {
         let bars = serving.get(&format!("/api/v1/bars/{code}?adjust={adjust}")).of_status(200);
-        assert_eq!((&bars["code"], &bars["adjust"], &bars["made_from"]), (&json!(code), &json!(adjust), &json!("daily")));
+        assert_eq!(
+            (&bars["code"], &bars["adjust"], &bars["made_from"]),
+            (&json!(code), &json!(adjust), &json!("daily"))
+        );
         let columns = "trade_date,open,high,low,close,vol,amount";
         let show = [&["show", "daily", "--codes", &code, "--columns", columns, "--json"], &option[..]].concat();
         let shown = world.run(&show, 0).json();
@@ -84,7 +96,8 @@ fn bars_are_those_that_show_prints() {
 fn weeks_come_from_their_table_and_months_from_days_while_theirs_is_empty() {
     let world = synced(&TABLES);
     let serving = Serving::start(&world, &[]);
-    let code = world.sqlite("select ts_code from daily group by 1 order by count(*) desc, 1 limit 1").trim().to_string();
+    let code =
+        world.sqlite("select ts_code from daily group by 1 order by count(*) desc, 1 limit 1").trim().to_string();
     let weekly = serving.get(&format!("/api/v1/bars/{code}?period=weekly")).of_status(200);
     assert_eq!(weekly["made_from"], "weekly");
     let monthly = serving.get(&format!("/api/v1/bars/{code}?period=monthly")).of_status(200);
@@ -94,10 +107,18 @@ fn weeks_come_from_their_table_and_months_from_days_while_theirs_is_empty() {
          min(low) low, sum(vol) vol from daily where ts_code = '{code}' group by substr(trade_date, 1, 7) order by 1)"
     ));
     let bars = monthly["bars"].as_array().unwrap().iter();
-    let picked: Vec<Value> = bars.map(|bar| json!([bar[0], bar[2].as_f64(), bar[3].as_f64(), bar[5].as_f64()])).collect();
-    assert_eq!(json!(picked), serde_json::from_str::<Value>(&expected).unwrap().as_array().unwrap().iter().map(|bar| {
-        json!([bar[0], bar[1].as_f64(), bar[2].as_f64(), bar[3].as_f64()])
-    }).collect::<Value>());
+    let picked: Vec<Value> =
+        bars.map(|bar| json!([bar[0], bar[2].as_f64(), bar[3].as_f64(), bar[5].as_f64()])).collect();
+    assert_eq!(
+        json!(picked),
+        serde_json::from_str::<Value>(&expected)
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bar| { json!([bar[0], bar[1].as_f64(), bar[2].as_f64(), bar[3].as_f64()]) })
+            .collect::<Value>()
+    );
     // A range begins and ends with whole months.
     let some = serving.get(&format!("/api/v1/bars/{code}?period=monthly&from=2024-02-15&to=2024-02-20")).of_status(200);
     assert_eq!(some["bars"], json!([monthly["bars"][1]]));
@@ -107,7 +128,8 @@ fn weeks_come_from_their_table_and_months_from_days_while_theirs_is_empty() {
 fn securities_are_found_by_code_name_and_initials() {
     let world = synced(&["stock_basic"]);
     let serving = Serving::start(&world, &[]);
-    let row = world.sqlite("select ts_code, name, cnspell from stock_basic where cnspell <> '' order by 1 limit 1 offset 5");
+    let row =
+        world.sqlite("select ts_code, name, cnspell from stock_basic where cnspell <> '' order by 1 limit 1 offset 5");
     let [code, name, pinyin] = row.trim().split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
     for asked in [code, &code[..6], name, pinyin] {
         let found = items(&serving.get(&format!("/api/v1/securities?q={asked}&limit=40")));
@@ -148,7 +170,10 @@ fn work_is_asked_for_followed_and_ended() {
     let serving = Serving::start(&world, &["--role", "api"]);
     let run = serving.post("/api/v1/runs", json!({"datasets": ["daily"], "from": "20240102", "reason": "a test"}));
     let run = run.of_status(202);
-    assert_eq!((&run["state"], &run["reason"], &run["work"]["from"]), (&json!("pending"), &json!("a test"), &json!("2024-01-02")));
+    assert_eq!(
+        (&run["state"], &run["reason"], &run["work"]["from"]),
+        (&json!("pending"), &json!("a test"), &json!("2024-01-02"))
+    );
     let open = items(&serving.get("/api/v1/runs?open=true"));
     assert_eq!(open.iter().map(|run| &run["id"]).collect::<Vec<_>>(), [&run["id"]]);
     let ended = serving.post(&format!("/api/v1/runs/{}/cancel", run["id"]), json!({})).of_status(200);

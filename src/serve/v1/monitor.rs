@@ -83,9 +83,8 @@ async fn newest(service: &Service) -> Result<Day> {
 
 async fn read(service: &Service, day: Day) -> Result<Monitor> {
     let by = |column: &str, descending| vec![Order { column: column.to_string(), descending }];
-    let only = |column: &str, value: &str| {
-        vec![Filter::In { column: column.to_string(), values: vec![value.to_string()] }]
-    };
+    let only =
+        |column: &str, value: &str| vec![Filter::In { column: column.to_string(), values: vec![value.to_string()] }];
     let list = async |table, filters, order, limit| ranked(service, table, day, filters, order, limit).await;
     Ok(Monitor {
         day: day.to_string(),

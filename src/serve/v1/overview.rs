@@ -174,7 +174,8 @@ fn next_runs(datasets: &mut [Standing], jobs: &[JobStatus], engine: &Engine) {
     by_time.sort_by(|one, other| (one.0, &one.1.job.id).cmp(&(other.0, &other.1.job.id)));
     for (at, status) in by_time {
         let Ok(asked) = engine.datasets_of(&status.job.work) else { continue };
-        for dataset in datasets.iter_mut().filter(|dataset| dataset.next_run.is_none() && asked.contains(&dataset.name)) {
+        for dataset in datasets.iter_mut().filter(|dataset| dataset.next_run.is_none() && asked.contains(&dataset.name))
+        {
             let (at, job, reason) = (at.to_string(), status.job.id.clone(), status.next.reason.clone());
             dataset.next_run = Some(NextRunItem { at, job, reason });
         }

@@ -116,10 +116,7 @@ struct AuditParams {
 #[utoipa::path(get, path = "/api/v1/audit", tag = "coverage", params(AuditParams), responses(
     (status = 200, body = Object), (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 404, body = Problem, content_type = "application/problem+json")))]
-async fn audit(
-    State(service): State<Service>,
-    Params(params): Params<AuditParams>,
-) -> Result<Json<Value>, Problem> {
+async fn audit(State(service): State<Service>, Params(params): Params<AuditParams>) -> Result<Json<Value>, Problem> {
     let names = params.dataset.iter().flat_map(|names| names.split(',')).map(str::trim);
     let names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_string).collect();
     let day = |text: &Option<String>, name| -> Result<Option<Day>> {
