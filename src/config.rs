@@ -180,6 +180,11 @@ impl Sync {
     pub fn default_from(&self) -> Option<Day> {
         Day::parse(&self.default_from).ok()
     }
+
+    /// Whatever is configured, nothing before this day is fetched by itself.
+    pub fn begin_at(&mut self, day: Day) {
+        self.default_from = day.to_string();
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -232,6 +237,18 @@ pub struct Tushare {
     pub body_mb_max: u32,
     pub gzip: bool,
     per_minute: u32,
+}
+
+impl Sources {
+    /// Only a simulated market: a server that speaks Tushare's dialect to this account, and an AKTools server.
+    pub fn simulate(&mut self, tushare: String, token: Secret, points: u32, aktools: String) {
+        self.tushare.enabled = true;
+        (self.tushare.url, self.tushare.token, self.tushare.points) = (tushare, token, points);
+        self.akshare.enabled = true;
+        (self.akshare.via, self.akshare.url, self.akshare.token) = (AkshareVia::Aktools, aktools, Secret::default());
+        (self.tidegate.enabled, self.baostock.enabled) = (false, false);
+        self.database.connections.clear();
+    }
 }
 
 impl Tushare {

@@ -109,9 +109,9 @@ export function Candles({ code, period, bars, decimals = 2, label, onRead }) {
       // The library would put its own element before everything else in the order of tabs.
       for (const inner of place.querySelectorAll('[tabindex]')) inner.tabIndex = -1;
       made.subscribeAction('onCrosshairChange', (cross) => {
-        const index = cross?.kLineData ? cross.dataIndex : null;
-        if (index !== null && index !== undefined) read.current = index;
-        onRead(index !== null && bars[index] ? index : null);
+        const { dataIndex } = made.convertFromPixel({ x: cross.x }, { paneId: 'candle_pane' });
+        read.current = Math.max(0, Math.min(bars.length - 1, dataIndex));
+        onRead(read.current);
       });
       watch = new ResizeObserver(() => made.resize());
       watch.observe(place);
@@ -134,9 +134,12 @@ export function Candles({ code, period, bars, decimals = 2, label, onRead }) {
     read.current = Math.max(0, Math.min(bars.length - 1, read.current + step));
     const { from, to } = chart.current.getVisibleRange();
     if (read.current <= from || read.current >= to - 1) chart.current.scrollToDataIndex(Math.min(bars.length - 1, read.current + 10));
+    const [, , , , close] = bars[read.current];
+    const at = chart.current.convertToPixel({ dataIndex: read.current, value: close }, { paneId: 'candle_pane' });
+    chart.current.executeAction('onCrosshairChange', { ...at, paneId: 'candle_pane' });
     onRead(read.current);
   };
   if (failed) return html`<${Failed} problem=${{ status: 1, detail: failed.message }} />`;
   return html`<div class="candles" ref=${element} tabindex="0" role="img" aria-label=${label} title=${t('data.candles.keys')}
-    onKeyDown=${onKeyDown}></div>`;
+    onKeyDown=${onKeyDown} onPointerLeave=${() => onRead(null)}></div>`;
 }

@@ -2,6 +2,7 @@
 
 import { cell } from './cell.js';
 import en from './i18n/en.js';
+import { inChinese } from './i18n/said.js';
 import zh from './i18n/zh.js';
 
 const texts = { en, zh };
@@ -38,4 +39,9 @@ export function word(group, name) {
 /** `title_zh` of a thing in Chinese, `title` in English. */
 export function titleOf(thing) {
   return (lang.get() === 'zh' ? thing.title_zh || thing.title : thing.title || thing.title_zh) || thing.name || thing.id;
+}
+
+/** A sentence of the service, in the language of the page as far as it is known there. */
+export function said(text) {
+  return text && lang.get() === 'zh' ? inChinese(text) : text ?? '';
 }

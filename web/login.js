@@ -27,7 +27,7 @@ export function Login() {
       <p>${t('login.text')}</p>
       <${TextField} label=${t('login.key')} type="password" value=${key} onInput=${setKey} wrong=${wrong} autofocus autocomplete="current-password" required />
       <${Button} kind="main" type="submit" disabled=${!key.trim()}>${t('login.enter')}<//>
-      <p class="note">${t('login.hint')} <code>tidegate keys create NAME --role operate</code></p>
+      <p class="note">${t('login.hint')}<code>tidegate keys create NAME --role operate</code></p>
     </form>
   </main>`;
 }

@@ -2,7 +2,7 @@
 
 import { useGet } from './api.js';
 import { live } from './live.js';
-import { useEffect, useState } from './view.js';
+import { useEffect, useRef, useState } from './view.js';
 
 const SHOWN_AFTER_MS = 8_000;
 
@@ -43,32 +43,35 @@ export function useRunning(tasks) {
 
 /** One run with its tasks (`task_list`), current until it ends. */
 export function useRun(id) {
-  const found = useGet(id ? `/api/v1/runs/${id}` : null, { seconds: 0 });
+  const found = useGet(id ? `/api/v1/runs/${id}` : null);
   const [pushed, setPushed] = useState(null);
   useEffect(() => { setPushed(null); }, [found.data]);
   const base = pushed ?? found.data;
+  const newest = useRef(base);
+  newest.current = base;
   const over = base ? ended(base) : false;
   useEffect(() => {
     if (!id || over) return undefined;
+    const change = (told) => {
+      if (newest.current) setPushed(newest.current = told(newest.current));
+    };
     const run = (told) => {
       if (told.id !== id) return;
+      change((before) => ({ ...before, ...told }));
       if (ended(told)) found.reload();
-      setPushed((before) => ({ ...(before ?? found.data), ...told, task_list: (before ?? found.data)?.task_list ?? [] }));
     };
     const task = (told) => {
       if (told.run !== id) return;
-      setPushed((before) => {
-        const from = before ?? found.data;
-        if (!from) return before;
-        const others = (from.task_list ?? []).filter((one) => one.id !== told.id);
-        return { ...from, task_list: [...others, told].sort((one, other) => one.id - other.id) };
+      change((before) => {
+        const others = (before.task_list ?? []).filter((one) => one.id !== told.id);
+        return { ...before, task_list: [...others, told].sort((one, other) => one.id - other.id) };
       });
     };
     const leave = [live.subscribe('runs', run, found.reload), live.subscribe('tasks', task, () => {})];
     // What a lost push would leave behind.
     const timer = setInterval(found.reload, 5_000);
     return () => { clearInterval(timer); for (const one of leave) one(); };
-  }, [id, over, found.data === undefined]);
+  }, [id, over]);
   return { ...found, data: base };
 }
 

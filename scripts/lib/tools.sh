@@ -4,9 +4,9 @@
 chromium="${TIDEGATE_CHROMIUM:-/usr/bin/chromium}"
 cache="${TIDEGATE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate}"
 
-# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs, Python with virtual
-# environments, and Node.js, Chromium and a Chinese font for the dashboard. Tests start PostgreSQL servers of their own in
-# temporary folders.
+# Makes sure of Rust with its formatter and linter, a C compiler, sqlite3, PostgreSQL's programs, Redis, Python with virtual
+# environments, and Node.js, Chromium and a Chinese font for the dashboard. Tests start servers of their own in temporary
+# folders.
 need_tools() {
     if ! command -v cargo >/dev/null; then
         echo "scripts/test: Rust is missing; install it with rustup, then run this again" >&2
@@ -21,6 +21,7 @@ need_tools() {
     local packages=()
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     command -v sqlite3 >/dev/null || packages+=(sqlite3)
+    command -v redis-server >/dev/null || packages+=(redis-server)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
     command -v node >/dev/null || packages+=(nodejs)

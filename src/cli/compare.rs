@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         let batch = if text == "store" {
             self.stored(&**store).await?
         } else {
-            let engine = self.context.engine(store.clone())?;
+            let engine = self.context.engine(store.clone()).await?;
             let _running = store.run_exclusively().await?;
             let stop = stop_on_signal();
             ex_dates = self.has_ex_dates_only(&engine, text);

@@ -47,7 +47,7 @@ enum Side {
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
     if let Some(Action::Resolve { ids, take }) = args.action {
-        let engine = context.engine(store)?;
+        let engine = context.engine(store).await?;
         let take = if take == Side::Stored { Take::Stored } else { Take::Offered };
         for id in ids {
             let over = engine.resolve_conflict(id, take).await?;

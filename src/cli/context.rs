@@ -183,8 +183,9 @@ impl Context {
         )
     }
 
-    pub fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
-        self.engine_with(store, &Tokens::new())
+    /// The engine with the tokens that are set in the store.
+    pub async fn engine(&self, store: Arc<dyn Store>) -> Result<Engine> {
+        self.engines(store).current().await
     }
 
     fn engine_with(&self, store: Arc<dyn Store>, tokens: &Tokens) -> Result<Engine> {

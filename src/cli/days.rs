@@ -47,7 +47,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     if from > to {
         return Err(Error::invalid(format!("--from {from} lies after --to {to}")).hint("swap the two"));
     }
-    let engine = context.engine(context.store().await?)?;
+    let engine = context.engine(context.store().await?).await?;
     let mut reports = Vec::new();
     for dataset in &args.datasets {
         let mut report = engine.days(dataset, Span::new(from, to)).await?;

@@ -45,7 +45,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         None => list(context, store.failures(None, args.all).await?),
         Some(Action::Retry { ids }) => retry(context, store, ids).await,
         Some(Action::Resolve { id, note }) => {
-            context.engine(store)?.resolve_failure(id, note).await?;
+            context.engine(store).await?.resolve_failure(id, note).await?;
             eprintln!("failure {id} is resolved");
             Ok(0)
         }
@@ -92,7 +92,7 @@ async fn retry(context: &Context, store: std::sync::Arc<dyn Store>, ids: Vec<i64
         eprintln!("no failures");
         return Ok(0);
     }
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone()).await?;
     let _running = store.run_exclusively().await?;
     engine.retry_failures(chosen.clone()).await?;
     retry_one_by_one(context, &engine, chosen).await
@@ -100,9 +100,9 @@ async fn retry(context: &Context, store: std::sync::Arc<dyn Store>, ids: Vec<i64
 
 /// One sync for each failed area, so that nothing else is fetched.
 async fn retry_one_by_one(context: &Context, engine: &Engine, chosen: Vec<Failure>) -> Result<u8> {
-    let mut worst = 0;
+    let (mut worst, stop) = (0, super::progress::stop_on_signal());
     for failure in chosen {
-        worst = worst.max(sync::sync(context, engine, vec![request_for(&failure)]).await?);
+        worst = worst.max(sync::sync(context, engine, vec![request_for(&failure)], &stop).await?);
     }
     Ok(worst)
 }

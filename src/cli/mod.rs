@@ -13,8 +13,10 @@ mod days;
 pub mod demo;
 mod doors;
 pub mod failures;
+mod follow;
 pub mod import;
 pub mod init;
+pub mod jobs;
 pub mod keys;
 pub mod list;
 pub mod logs;
@@ -23,6 +25,7 @@ pub mod plan;
 mod poll;
 pub mod progress;
 pub mod quarantine;
+pub mod runs;
 pub mod selection;
 pub mod serve;
 pub mod show;
@@ -83,6 +86,10 @@ pub enum Command {
     Sync(sync::Args),
     /// Run open tasks beside other processes
     Work(work::Args),
+    /// What runs by itself: list, create, change, trigger
+    Jobs(jobs::Args),
+    /// What was asked for, by jobs and by hand, and how it went
+    Runs(runs::Args),
     /// List tasks, newest first
     Tasks(tasks::ListArgs),
     /// Pause a task; its worker stops at its next commit
@@ -141,6 +148,8 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Sync(args) => sync::run(&context, args).await,
         Command::Work(args) => work::run(&context, args).await,
+        Command::Jobs(args) => jobs::run(&context, args).await,
+        Command::Runs(args) => runs::run(&context, args).await,
         Command::Tasks(args) => tasks::list(&context, args).await,
         Command::Pause(args) => tasks::pause(&context, args).await,
         Command::Resume(args) => tasks::resume(&context, args).await,

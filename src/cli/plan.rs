@@ -24,7 +24,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
+    let engine = context.engine(store.clone()).await?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
     let requests = args.selection.requests(context, &engine, &known)?;
     let mut plans = Vec::new();

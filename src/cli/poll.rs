@@ -24,7 +24,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone()).await?;
     let datasets = match args.datasets.is_empty() {
         true => realtime(context, &engine),
         false => args.datasets,

@@ -17,7 +17,7 @@ use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
 use crate::scheduler::{ByClock, Scheduler};
-use crate::serve::cache::{Cache, CacheOptions, Fresh};
+use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
 use crate::serve::{Memory, Parts, ServeOptions, Service, Setting};
 use crate::store::Store;
@@ -123,155 +123,176 @@ impl Args {
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
     let stop = stop_on_signal();
-    let mut serving = JoinSet::new();
+    let mut servers = Servers::new(context, store, &stop).await?;
     let mut url = None;
-    if args.role().answers() || args.role().works() {
-        let poll = Duration::from_millis(context.options().serve.poll_ms);
-        let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
-        let engines = context.engines(store.clone());
-        keep_log(context, store.clone(), &feed, &stop, &mut serving);
-        if args.role().answers() {
-            url = Some(start_service(context, &args, store.clone(), (&feed, &engines), &stop, &mut serving).await?);
-        }
-        if args.role().works() {
-            start_scheduler(context, store.clone(), feed, engines, &stop, &mut serving);
-        }
+    if args.role().answers() {
+        let named = args.listen.iter().find(|text| !text.contains('='));
+        url = Some(servers.answer(named.unwrap_or(&context.options().serve.listen)).await?);
     }
-    let mirrors = start_mirrors(context, &args, store, &stop, &mut serving).await?;
+    if args.role().works() {
+        servers.work();
+    }
+    let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
         let first = url.clone().or(mirrors.first().map(|(_, url)| url.clone()));
         let mirrors: serde_json::Map<_, _> = mirrors.into_iter().map(|(name, url)| (name, url.into())).collect();
         context.print_json(&serde_json::json!({ "url": first, "mirrors": mirrors }))?;
     }
-    let ended = async {
-        while let Some(ended) = serving.join_next().await {
-            ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
-        }
-        Ok(0)
-    };
-    let drained = async {
-        stop.wait().await;
-        tokio::time::sleep(Duration::from_secs(context.options().serve.drain_seconds) + LAST_WORDS).await;
-    };
-    tokio::select! {
-        ended = ended => ended,
-        () = drained => {
-            tracing::warn!("what is still under way is cut off");
-            Ok(0)
-        }
-    }
+    servers.until_stopped().await
 }
 
-/// Levels as the store has them, and records that matter kept in it.
-fn keep_log(context: &Context, store: Arc<dyn Store>, feed: &Feed, stop: &Stop, serving: &mut JoinSet<Result<()>>) {
-    let log = &context.options().log;
-    let options = JournalOptions { days: log.store_days, records_max: log.store_records_max };
-    tokio::spawn(context.log.clone().follow(feed.clone(), store.clone()));
-    let (keeper, clock, stop) = (context.log.keeper(), context.clock.clone(), stop.clone());
-    serving.spawn(async move {
-        keeper.run(store, clock, options, async { stop.wait().await }).await;
-        Ok(())
-    });
-}
-
-/// The API and the dashboard; the answer is their address.
-async fn start_service(
-    context: &Context,
-    args: &Args,
-    store: Arc<dyn Store>,
-    (feed, engines): (&Feed, &Engines),
-    stop: &Stop,
-    serving: &mut JoinSet<Result<()>>,
-) -> Result<String> {
-    let named = args.listen.iter().find(|text| !text.contains('='));
-    let (listener, address) = bind(named.unwrap_or(&context.options().serve.listen)).await?;
-    let options = &context.options().serve;
-    let sockets = SocketOptions {
-        sockets: options.sockets,
-        queue: options.socket_queue,
-        channels: options.socket_channels,
-        recover: options.socket_recover,
-        heartbeat: Duration::from_secs(options.heartbeat_seconds),
-    };
-    let service = Service::start(Parts {
-        live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
-        cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context)),
-        memory: Memory::default(),
-        feed: feed.clone(),
-        reader: context.reader(store.clone()),
-        engines: engines.clone(),
-        control: context.control(store.clone()),
-        sources: super::doors::configured(context),
-        log: context.log.clone(),
-        store,
-        catalog: context.catalog.clone(),
-        clock: context.clock.clone(),
-        options: service_options(context, &address),
-        settings: settings(context),
-        started_at: context.clock.now(),
-    })
-    .await?;
-    let stop = stop.clone();
-    serving.spawn(crate::serve::serve(listener, service, async move { stop.wait().await }));
-    let url = format!("http://{address}");
-    eprintln!("serving the API on {url}; Ctrl-C ends it");
-    Ok(url)
-}
-
-/// Jobs and runs, beside whatever else the process does.
-fn start_scheduler(
-    context: &Context,
+/// What runs in this process over one store, until stopping is asked for.
+pub struct Servers<'c> {
+    context: &'c Context,
     store: Arc<dyn Store>,
     feed: Feed,
     engines: Engines,
-    stop: &Stop,
-    serving: &mut JoinSet<Result<()>>,
-) {
-    let waiting = Arc::new(ByClock(context.clock.clone()));
-    let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
-    let scheduler = Scheduler::new(store, catalog, clock, engines, context.job_options(), waiting);
-    let stop = stop.clone();
-    serving.spawn(async move { scheduler.serve(feed, &stop).await });
+    stop: Stop,
+    serving: JoinSet<Result<()>>,
+    keeps_log: bool,
+}
+
+impl<'c> Servers<'c> {
+    pub async fn new(context: &'c Context, store: Arc<dyn Store>, stop: &Stop) -> Result<Servers<'c>> {
+        let poll = Duration::from_millis(context.options().serve.poll_ms);
+        let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
+        let engines = context.engines(store.clone());
+        Ok(Servers { context, store, feed, engines, stop: stop.clone(), serving: JoinSet::new(), keeps_log: false })
+    }
+
+    /// Levels as the store has them, and records that matter kept in it.
+    fn keep_log(&mut self) {
+        if std::mem::replace(&mut self.keeps_log, true) {
+            return;
+        }
+        let options = &self.context.options().log;
+        let options = JournalOptions { days: options.store_days, records_max: options.store_records_max };
+        let (log, clock, store) = (&self.context.log, self.context.clock.clone(), self.store.clone());
+        tokio::spawn(log.clone().follow(self.feed.clone(), store.clone()));
+        let (keeper, stop) = (log.keeper(), self.stop.clone());
+        self.serving.spawn(async move {
+            keeper.run(store, clock, options, async { stop.wait().await }).await;
+            Ok(())
+        });
+    }
+
+    /// The API and the dashboard; the answer is their address.
+    pub async fn answer(&mut self, listen: &str) -> Result<String> {
+        self.keep_log();
+        let context = self.context;
+        let (listener, address) = bind(listen).await?;
+        let options = &context.options().serve;
+        let sockets = SocketOptions {
+            sockets: options.sockets,
+            queue: options.socket_queue,
+            channels: options.socket_channels,
+            recover: options.socket_recover,
+            heartbeat: Duration::from_secs(options.heartbeat_seconds),
+        };
+        let (store, feed) = (self.store.clone(), self.feed.clone());
+        let service = Service::start(Parts {
+            live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
+            cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context), context.clock.clone())?,
+            memory: Memory::default(),
+            feed,
+            reader: context.reader(store.clone()),
+            engines: self.engines.clone(),
+            control: context.control(store.clone()),
+            sources: super::doors::configured(context),
+            log: context.log.clone(),
+            store,
+            catalog: context.catalog.clone(),
+            clock: context.clock.clone(),
+            options: service_options(context, &address),
+            settings: settings(context),
+            started_at: context.clock.now(),
+        })
+        .await?;
+        let stop = self.stop.clone();
+        self.serving.spawn(crate::serve::serve(listener, service, async move { stop.wait().await }));
+        let url = format!("http://{address}");
+        eprintln!("serving the API on {url}; Ctrl-C ends it");
+        Ok(url)
+    }
+
+    /// Jobs and runs.
+    pub fn work(&mut self) {
+        self.keep_log();
+        let context = self.context;
+        let waiting = Arc::new(ByClock(context.clock.clone()));
+        let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
+        let engines = self.engines.clone();
+        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
+        let (feed, stop) = (self.feed.clone(), self.stop.clone());
+        self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
+    }
+
+    /// Every dialect with its address.
+    async fn mirror(&mut self, places: Vec<(Dialect, String)>) -> Result<Vec<(String, String)>> {
+        let context = self.context;
+        let mut urls = Vec::new();
+        for (dialect, listen) in places {
+            let (listener, address) = bind(&listen).await?;
+            check_exposure(&address, &options(context))?;
+            let (stop, catalog, clock) = (self.stop.clone(), context.catalog.clone(), context.clock.clone());
+            let store = self.store.clone();
+            let shutdown = async move { stop.wait().await };
+            let router = match dialect {
+                Dialect::Tushare => Some(crate::mirror::tushare::router(store, catalog, options(context), clock)),
+                Dialect::Aktools => {
+                    Some(crate::mirror::aktools::router(store, catalog, aktools_options(context), clock))
+                }
+                Dialect::Baostock => None,
+            };
+            let url = if router.is_some() { format!("http://{address}") } else { address.to_string() };
+            eprintln!("serving the dialect of {} on {url}; Ctrl-C ends it", dialect.name());
+            urls.push((dialect.name().to_string(), url));
+            match router {
+                Some(router) => self.serving.spawn(crate::mirror::serve(listener, router, shutdown)),
+                None => {
+                    let mirror = super::baostock::mirror(context, self.store.clone());
+                    self.serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown))
+                }
+            };
+        }
+        Ok(urls)
+    }
+
+    /// Waits for the end, and for what is under way then, within `serve.drain_seconds`.
+    pub async fn until_stopped(mut self) -> Result<u8> {
+        let ended = async {
+            while let Some(ended) = self.serving.join_next().await {
+                ended.map_err(|error| Error::bug("a server broke off").caused_by(error))??;
+            }
+            Ok(0)
+        };
+        let drained = async {
+            self.stop.wait().await;
+            tokio::time::sleep(Duration::from_secs(self.context.options().serve.drain_seconds) + LAST_WORDS).await;
+        };
+        tokio::select! {
+            ended = ended => ended,
+            () = drained => {
+                tracing::warn!("what is still under way is cut off");
+                Ok(0)
+            }
+        }
+    }
 }
 
 fn cache_options(context: &Context) -> CacheOptions {
     let cache = &context.options().cache;
-    CacheOptions { bytes_max: cache.mb << 20, answer_bytes_max: (cache.answer_kb_max as usize) << 10 }
-}
-
-/// Every dialect with its address.
-async fn start_mirrors(
-    context: &Context,
-    args: &Args,
-    store: Arc<dyn Store>,
-    stop: &Stop,
-    serving: &mut JoinSet<Result<()>>,
-) -> Result<Vec<(String, String)>> {
-    let mut urls = Vec::new();
-    for (dialect, listen) in places(context, args)? {
-        let (listener, address) = bind(&listen).await?;
-        check_exposure(&address, &options(context))?;
-        let (stop, catalog, clock) = (stop.clone(), context.catalog.clone(), context.clock.clone());
-        let shutdown = async move { stop.wait().await };
-        let router = match dialect {
-            Dialect::Tushare => Some(crate::mirror::tushare::router(store.clone(), catalog, options(context), clock)),
-            Dialect::Aktools => {
-                Some(crate::mirror::aktools::router(store.clone(), catalog, aktools_options(context), clock))
-            }
-            Dialect::Baostock => None,
-        };
-        let url = if router.is_some() { format!("http://{address}") } else { address.to_string() };
-        eprintln!("serving the dialect of {} on {url}; Ctrl-C ends it", dialect.name());
-        urls.push((dialect.name().to_string(), url));
-        match router {
-            Some(router) => serving.spawn(crate::mirror::serve(listener, router, shutdown)),
-            None => {
-                let mirror = super::baostock::mirror(context, store.clone());
-                serving.spawn(crate::mirror::baostock::serve(listener, mirror, shutdown))
-            }
-        };
+    let redis = RedisOptions {
+        url: cache.redis.expose().to_string(),
+        prefix: cache.redis_prefix.clone(),
+        kept: Duration::from_secs(cache.redis_seconds),
+        timeout: Duration::from_millis(cache.redis_timeout_ms),
+    };
+    CacheOptions {
+        bytes_max: cache.mb << 20,
+        answer_bytes_max: (cache.answer_kb_max as usize) << 10,
+        redis: Some(redis).filter(|redis| !redis.url.is_empty()),
     }
-    Ok(urls)
 }
 
 /// Which dialect is served where.

@@ -56,7 +56,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
 
 /// The last sync of each security, as the claims say.
 async fn last_syncs(context: &Context, dataset: &str, limit: usize) -> Result<u8> {
-    let engine = context.engine(context.store().await?)?;
+    let engine = context.engine(context.store().await?).await?;
     let mut last = engine.last_syncs(dataset).await?;
     last.sort_by(|one, other| one.at.cmp(&other.at).then(one.code.cmp(&other.code)));
     if context.json {

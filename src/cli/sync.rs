@@ -7,7 +7,7 @@ use super::list::{List, duration, grouped};
 use super::progress::{Display, stop_on_signal};
 use super::selection::Selection;
 use crate::engine::together::Synced;
-use crate::engine::{Engine, knowledge};
+use crate::engine::{Engine, Stop, knowledge};
 use crate::model::{Error, ErrorKind, Outcome, Result, Task, TaskState, task::Request};
 
 #[derive(Debug, clap::Args)]
@@ -29,36 +29,49 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?.asking(&args.selection.sources)?;
+    let engine = context.engine(store.clone()).await?.asking(&args.selection.sources)?;
     let known = knowledge::read(&*store).await?.securities;
     let requests = args.selection.requests(context, &engine, &known)?;
     let _running = match store.run_exclusively().await {
         Ok(running) => running,
-        Err(error) if error.kind() == ErrorKind::Conflict => return join(context, &engine, requests, error).await,
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            return join(context, &engine, &args, requests, error).await;
+        }
         Err(error) => return Err(error),
     };
-    sync(context, &engine, requests).await
+    sync(context, &engine, requests, &stop_on_signal()).await
 }
 
 /// Syncs, shows progress and prints the totals.
-pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>) -> Result<u8> {
-    let stop = stop_on_signal();
+pub async fn sync(context: &Context, engine: &Engine, requests: Vec<(String, Request)>, stop: &Stop) -> Result<u8> {
     let display = Display::new(context);
-    let synced = engine.sync(requests, &stop, &|dataset, progress| display.follow(dataset, progress)).await;
+    let synced = engine.sync(requests, stop, &|dataset, progress| display.follow(dataset, progress)).await;
     display.close().await;
     report(context, &synced?)
 }
 
-/// Another process works on this store: the same request waits for its end, any other is refused.
-async fn join(context: &Context, engine: &Engine, requests: Vec<(String, Request)>, held: Error) -> Result<u8> {
-    let mut joined = Vec::new();
-    for (dataset, request) in requests {
-        let Some(open) = engine.open_task(&dataset).await? else { return Err(held) };
-        if open.request != request {
-            let message = format!("dataset {dataset} already has open task {} ({})", open.id, open.state.name());
-            return Err(Error::conflict(message).hint("wait for it, or pause it: `tidegate tasks`"));
+/// Another process works on this store: whoever asks for the same waits for its end. A service takes any request as a
+/// run; where there is none, another request is refused.
+async fn join(
+    context: &Context,
+    engine: &Engine,
+    args: &Args,
+    requests: Vec<(String, Request)>,
+    held: Error,
+) -> Result<u8> {
+    let (mut joined, mut refused) = (Vec::new(), None);
+    for (dataset, request) in &requests {
+        match engine.open_task(dataset).await? {
+            Some(open) if open.request == *request => joined.push(open),
+            Some(open) => {
+                let message = format!("dataset {dataset} already has open task {} ({})", open.id, open.state.name());
+                refused = Some(Error::conflict(message).hint("wait for it, or pause it: `tidegate tasks`"));
+            }
+            None => {}
         }
-        joined.push(open);
+    }
+    if joined.len() < requests.len() {
+        return super::follow::by_service(context, engine, args.selection.work()?, refused.unwrap_or(held)).await;
     }
     let stop = stop_on_signal();
     let mut synced = Vec::new();

@@ -63,13 +63,13 @@ pub async fn list(context: &Context, args: ListArgs) -> Result<u8> {
 
 pub async fn pause(context: &Context, args: IdArgs) -> Result<u8> {
     let store = context.store().await?;
-    let task = context.engine(store)?.pause(args.id).await?;
+    let task = context.engine(store).await?.pause(args.id).await?;
     tell(context, &task, &format!("task {0} is paused; `tidegate resume {0}` goes on", task.id))
 }
 
 pub async fn cancel(context: &Context, args: IdArgs) -> Result<u8> {
     let store = context.store().await?;
-    let task = context.engine(store)?.cancel(args.id).await?;
+    let task = context.engine(store).await?.cancel(args.id).await?;
     tell(context, &task, &format!("task {} is cancelled; what it committed stays", task.id))
 }
 
@@ -84,7 +84,7 @@ fn tell(context: &Context, task: &Task, text: &str) -> Result<u8> {
 
 pub async fn resume(context: &Context, args: ResumeArgs) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone()).await?;
     let _running = store.run_exclusively().await?;
     let open: Vec<Task> = match args.id {
         Some(id) => vec![engine.task(id).await?],

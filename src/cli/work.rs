@@ -22,7 +22,7 @@ pub struct Args {
 
 pub async fn run(context: &Context, args: Args) -> Result<u8> {
     let store = context.store().await?;
-    let engine = context.engine(store.clone())?;
+    let engine = context.engine(store.clone()).await?;
     let _running = store.run_exclusively().await?;
     let stop = stop_on_signal();
     let display = Display::new(context);

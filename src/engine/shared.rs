@@ -18,8 +18,6 @@ use crate::model::{Error, ErrorKind, Result, Task, TaskId, TaskState, task::Requ
 
 /// How often a task that another process runs is looked at, and how often new ones are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Tasks that are looked through for open ones.
-const TASKS_MAX: usize = 10_000;
 
 /// Who is told of a dataset before its work begins.
 pub type Watch<'a> = &'a (dyn Fn(&str, watch::Receiver<Progress>) + Sync);
@@ -109,8 +107,7 @@ impl Engine {
 
     /// Open tasks, oldest first.
     async fn open_tasks(&self) -> Result<Vec<Task>> {
-        let tasks = self.store.tasks(TASKS_MAX).await?;
-        Ok(tasks.into_iter().filter(|task| task.state.is_open()).rev().collect())
+        Ok(self.store.open_tasks().await?.into_iter().rev().collect())
     }
 
     async fn pursue(&self, task: Task, watched: bool, slots: &Semaphore, stop: &Stop, watch: Watch<'_>) -> Synced {

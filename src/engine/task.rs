@@ -31,8 +31,7 @@ impl Engine {
 
     /// The pending, running or paused task of a dataset.
     pub async fn open_task(&self, dataset: &str) -> Result<Option<Task>> {
-        let tasks = self.store.tasks(10_000).await?;
-        Ok(tasks.into_iter().find(|task| task.dataset == dataset && task.state.is_open()))
+        Ok(self.store.open_tasks().await?.into_iter().find(|task| task.dataset == dataset))
     }
 
     /// Pauses a pending or running task; its worker's next commit is refused and it stops.

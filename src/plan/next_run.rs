@@ -121,8 +121,10 @@ pub fn next_run(
         Ok(times) => times,
         Err(why) => return NextRun::never(why),
     };
-    // What is learnt in the evening does not publish the same day once more.
     let after = match (&times.by, last_due) {
+        // A session that has begun already is joined.
+        (By::Sessions, None) => Instant::at(job.since.day(), 0),
+        // What is learnt in the evening does not publish the same day once more.
         (By::Publication(_), Some(last)) => after.max(Instant::at(last.day(), 1440).plus_seconds(-1)),
         _ => after,
     };

@@ -141,7 +141,15 @@ pub async fn guarded(State(service): State<Service>, request: Request, next: Nex
     let mut deed = deed_of(&request);
     let reads = reads(request.method());
     let answered = async {
-        let (caller, standing) = access.identify(request.headers(), deed.address)?;
+        let identified = access.identify(request.headers(), deed.address);
+        let (caller, standing) = match identified {
+            Ok(identified) => identified,
+            Err(problem) => {
+                // Whoever is not known is counted by address.
+                let counted = access.rates.take(&text_of(deed.address));
+                return Err(counted.map_or_else(|seconds| too_many("too many requests", seconds), |()| problem));
+            }
+        };
         deed.who = caller.name.clone();
         let counted = if standing.by_key { caller.name.clone() } else { text_of(deed.address) };
         access.rates.take(&counted).map_err(|seconds| too_many("too many requests", seconds))?;
@@ -223,10 +231,11 @@ pub fn refuse_other_sites(method: &Method, headers: &HeaderMap, allowed: &[Strin
         let authority = origin.split_once("://").map(|(_, authority)| authority);
         authority.is_some() && authority == text("host")
     };
+    // What a browser says of the site counts more than names, which a proxy may have changed.
     let foreign = match (text("sec-fetch-site"), origin) {
-        (Some(site), _) if !matches!(site, "same-origin" | "none") => true,
-        (_, Some(origin)) => !own_origin(origin),
-        (_, None) => false,
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => !own_origin(origin),
+        (None, None) => false,
     };
     if foreign {
         let problem = Problem::of_status(StatusCode::FORBIDDEN, "cross-site", "another site may not ask for this");

@@ -66,7 +66,7 @@ struct ApiKeys {
 #[serde(deny_unknown_fields)]
 struct KeyWanted {
     /// Letters, digits, `-`, `_`, `.` and `@`.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.@-]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_@-][A-Za-z0-9_.@-]*$")]
     name: String,
     role: Role,
     /// Days after which it expires; absent: never.

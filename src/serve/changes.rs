@@ -10,7 +10,9 @@ use utoipa_axum::routes;
 use super::Service;
 use super::extract::Params;
 use super::problem::Problem;
-use crate::model::{Journal, JournalEntry, JournalWanted, Level};
+use crate::model::{Error, Journal, JournalEntry, JournalWanted, Level};
+
+const TEXT_CHARACTERS_MAX: usize = 200;
 
 pub fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new().routes(routes!(changes))
@@ -22,7 +24,6 @@ pub fn routes() -> OpenApiRouter<Service> {
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// Only records before this one: `next` of the page before.
-    #[param(minimum = 1)]
     before: Option<i64>,
     /// Records of one page; by default `serve.page_rows`.
     #[param(minimum = 1)]
@@ -74,7 +75,10 @@ struct Changes {
 #[utoipa::path(get, path = "/api/v1/changes", tag = "access", params(Wanted),
     responses((status = 200, body = Changes)))]
 async fn changes(State(service): State<Service>, Params(wanted): Params<Wanted>) -> Result<Json<Changes>, Problem> {
-    let limit = wanted.limit.unwrap_or(service.options.page_rows).clamp(1, service.options.page_rows_max);
+    let limit = service.options.limit(wanted.limit)?;
+    if wanted.q.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARACTERS_MAX) {
+        return Err(Error::invalid(format!("q has at most {TEXT_CHARACTERS_MAX} characters")).into());
+    }
     let wanted = JournalWanted {
         journal: Journal::Audit,
         level: Level::Trace,

@@ -9,7 +9,7 @@ use super::openapi::PROBLEMS;
 pub const STYLE: &str = include_str!("docs.css");
 
 /// Kinds of problems beyond those of an error's own kind, with what they mean.
-const KINDS: [(&str, &str); 18] = [
+const KINDS: [(&str, &str); 19] = [
     ("invalid", "The request can never work as it is."),
     ("not_found", "What the request names does not exist."),
     ("conflict", "Somebody else holds it, or changed it first."),
@@ -23,6 +23,7 @@ const KINDS: [(&str, &str); 18] = [
     ("slow", "The body did not arrive in time."),
     ("timeout", "The request took too long."),
     ("throttled", "Too many requests; ask again after the seconds in Retry-After."),
+    ("running", "The same work is under way already."),
     ("quota_gone", "The quota of a source is used up for a longer time."),
     ("transient", "The same request may work a moment later."),
     ("interrupted", "The service is being stopped."),
@@ -46,7 +47,8 @@ pub fn page(description: &Value) -> String {
     );
     let tags = description["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
     for tag in tags {
-        let _ = write!(page, "<li><a href=\"#tag-{0}\">{0}</a></li>", escaped(&tag["name"]));
+        let name = escaped(&tag["name"]);
+        let _ = write!(page, "<li><a href=\"#tag-{}\">{name}</a></li>", name.replace(' ', "-"));
     }
     page.push_str(
         "<li><a href=\"#access\">access by keys</a></li><li><a href=\"#problems\">problems</a></li>\
@@ -56,9 +58,10 @@ pub fn page(description: &Value) -> String {
     for tag in tags {
         let _ = write!(
             page,
-            "<section id=\"tag-{0}\"><h2>{0}</h2><p>{1}</p>",
+            "<section id=\"tag-{2}\"><h2>{0}</h2><p>{1}</p>",
             escaped(&tag["name"]),
-            escaped(&tag["description"])
+            escaped(&tag["description"]),
+            escaped(&tag["name"]).replace(' ', "-"),
         );
         operations(&mut page, description, tag["name"].as_str().unwrap_or_default());
         page.push_str("</section>");

@@ -7,8 +7,11 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::problem::Problem;
+use crate::model::Error;
 
 /// A JSON body.
 pub struct Body<T>(pub T);
@@ -21,10 +24,16 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Body(value)),
-            Err(rejection) => Err(refused_body(&rejection)),
+        let mut value = match Json::<Value>::from_request(request, state).await {
+            Ok(Json(value)) => value,
+            Err(rejection) => return Err(refused_body(&rejection)),
+        };
+        if !value.is_object() {
+            return Err(Error::invalid("the body is not a JSON object").into());
         }
+        whole_numbers(&mut value);
+        let unfit = |error: serde_json::Error| Error::invalid(format!("the body does not fit: {error}"));
+        serde_json::from_value(value).map(Body).map_err(|error| unfit(error).into())
     }
 }
 
@@ -44,6 +53,28 @@ where
         }
         Body::from_request(request, state).await.map(|Body(value)| MaybeBody(value))
     }
+}
+
+/// JSON knows one kind of number: 3.0 is 3.
+fn whole_numbers(value: &mut Value) {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|it| number.is_f64() && it.fract() == 0.0 && it.abs() < EXACT_MAX);
+            if let Some(whole) = whole {
+                *number = (whole as i64).into();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads a field that is an object: a list of its values without their names is not one.
+pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 fn refused_body(rejection: &JsonRejection) -> Problem {

@@ -134,10 +134,11 @@ fn id_of(text: &str) -> Option<&str> {
 /// Names that need no quotes anywhere; `session:` is kept for sessions.
 fn check_name(name: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
-    if (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(plain) {
+    if !name.starts_with('.') && (1..=NAME_CHARACTERS_MAX).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());
     }
-    let hint = format!("use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARACTERS_MAX}");
+    let hint =
+        format!("use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARACTERS_MAX}, and no `.` in front");
     Err(Error::invalid("the name of the key cannot be used").hint(hint))
 }
 

@@ -182,7 +182,9 @@ impl Service {
         let (guarded, guarded_api) = merged(modules()).split_for_parts();
         let (open, open_api) = merged(open_modules()).split_for_parts();
         let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
-        let open = open.merge(openapi::router(&openapi::describe(&guarded_api, &open_api)));
+        let tables: Vec<&str> = self.catalog.datasets().iter().map(|dataset| dataset.name.as_str()).collect();
+        let description = openapi::describe(&guarded_api, &open_api, &tables, self.options.page_rows_max);
+        let open = open.merge(openapi::router(&description));
         let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded

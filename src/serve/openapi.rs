@@ -1,5 +1,7 @@
 //! The description of the API in OpenAPI 3.1, completed: who may ask, and the problems that every route can answer with.
 
+use std::collections::BTreeSet;
+
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -8,6 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
 use super::docs;
+use crate::engine::TOKENS;
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "head", "patch", "trace"];
 
@@ -29,9 +32,11 @@ pub const PROBLEMS: [(u16, &str, &str); 14] = [
     (503, "Unavailable", "The store cannot be read or written, or the request took too long."),
 ];
 
-const TAGS: [(&str, &str); 9] = [
+/// In the order in which the page shows them; others follow.
+const TAGS: [(&str, &str); 10] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
-    ("multi-period", "Work over several periods at once, as older programs know it."),
+    ("multi-period sync", "Work over several periods at once, as older programs know it."),
+    ("sync status", "Ranges of days, as older programs know them."),
     ("scheduler", "Jobs, as older programs know them."),
     ("data", "Tables, rows, bars, statements and securities."),
     ("state", "What is there, what is missing, and why."),
@@ -42,7 +47,7 @@ const TAGS: [(&str, &str); 9] = [
 ];
 
 /// The whole description: `guarded` routes take a key, `open` ones do not.
-pub fn describe(guarded: &OpenApi, open: &OpenApi) -> Value {
+pub fn describe(guarded: &OpenApi, open: &OpenApi, tables: &[&str], page_rows_max: usize) -> Value {
     let mut whole = value(guarded);
     let rest = value(open);
     each_operation(&mut whole, |_, _, operation| {
@@ -50,6 +55,13 @@ pub fn describe(guarded: &OpenApi, open: &OpenApi) -> Value {
     });
     merge(&mut whole, &rest);
     each_operation(&mut whole, complete);
+    each_operation(&mut whole, |path, _, operation| {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            sharpen(path, parameter, tables, page_rows_max);
+        }
+    });
+    drop_formats_of_numbers(&mut whole);
     whole["openapi"] = "3.1.0".into();
     whole["info"] = json!({
         "title": "Tidegate",
@@ -60,9 +72,7 @@ pub fn describe(guarded: &OpenApi, open: &OpenApi) -> Value {
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     whole["servers"] = json!([{ "url": "/", "description": "This service" }]);
-    let used = |name: &str| whole.to_string().contains(&format!("\"tags\":[\"{name}\"]"));
-    let tags = TAGS.iter().filter(|(name, _)| used(name));
-    whole["tags"] = tags.map(|(name, about)| json!({ "name": name, "description": about })).collect();
+    whole["tags"] = tags(&mut whole);
     whole["components"]["securitySchemes"] = json!({
         "key": { "type": "http", "scheme": "bearer", "description": "`tidegate keys create NAME`" },
         "header": { "type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key" },
@@ -79,6 +89,34 @@ pub fn describe(guarded: &OpenApi, open: &OpenApi) -> Value {
         });
     }
     whole
+}
+
+/// Whole numbers have no format: nobody is held to 32 bits.
+fn drop_formats_of_numbers(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let of_number =
+                fields.get("format").and_then(Value::as_str).is_some_and(|it| it == "int32" || it == "int64");
+            if of_number {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(drop_formats_of_numbers);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_formats_of_numbers),
+        _ => {}
+    }
+}
+
+fn tags(whole: &mut Value) -> Value {
+    let mut used = BTreeSet::new();
+    each_operation(whole, |_, _, operation| {
+        let names = operation.get("tags").and_then(Value::as_array).into_iter().flatten();
+        used.extend(names.filter_map(Value::as_str).map(str::to_string));
+    });
+    let known = TAGS.iter().filter(|(name, _)| used.contains(*name));
+    let known: Vec<Value> = known.map(|(name, about)| json!({ "name": name, "description": about })).collect();
+    let further = used.iter().filter(|name| TAGS.iter().all(|(known, _)| known != name));
+    known.into_iter().chain(further.map(|name| json!({ "name": name }))).collect()
 }
 
 fn value(openapi: &OpenApi) -> Value {
@@ -118,6 +156,35 @@ fn complete(path: &str, method: &str, operation: &mut Map<String, Value>) {
     for (status, name, _) in PROBLEMS {
         let reference = json!({ "$ref": format!("#/components/responses/{name}") });
         responses.entry(status.to_string()).or_insert(reference);
+    }
+}
+
+/// What a parameter of a name may hold wherever it stands, where its route does not say it.
+fn sharpen(path: &str, parameter: &mut Value, tables: &[&str], page_rows_max: usize) {
+    let in_path = parameter["in"] == "path";
+    let name = parameter["name"].as_str().unwrap_or_default();
+    let more = match name {
+        "dataset" if in_path => json!({ "enum": tables }),
+        "name" if path.starts_with("/api/v1/datasets/") => json!({ "enum": tables }),
+        "name" if path.starts_with("/api/v1/keys/") => json!({ "pattern": "^[A-Za-z0-9_@-][A-Za-z0-9_.@-]{0,63}$" }),
+        "source" if path.starts_with("/api/v1/secrets/") => json!({ "enum": TOKENS }),
+        "day" if in_path => json!({ "format": "date" }),
+        // An empty value says nothing.
+        "from" | "to" | "day" | "start_date" | "end_date" | "known_on" | "anchor" => {
+            json!({ "anyOf": [{ "format": "date" }, { "maxLength": 0 }] })
+        }
+        "as_of" => json!({ "anyOf": [{ "format": "date" }, { "format": "date-time" }, { "maxLength": 0 }] }),
+        "code" => json!({ "pattern": "^[0-9]{6}([.](SH|SZ|BJ))?$" }),
+        "limit" if path != "/api/v1/bars/{code}" && !path.ends_with("/rows") => json!({ "maximum": page_rows_max }),
+        // A path is plain text; see `layers`.
+        _ if in_path && parameter["schema"]["type"] == "string" => {
+            json!({ "pattern": "^[A-Za-z0-9_@:-][A-Za-z0-9_.@:-]*$" })
+        }
+        _ => return,
+    };
+    let (Some(schema), Value::Object(more)) = (parameter["schema"].as_object_mut(), more) else { return };
+    for (name, value) in more {
+        schema.entry(name).or_insert(value);
     }
 }
 

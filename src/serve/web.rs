@@ -48,7 +48,7 @@ fn is_page(path: &str) -> bool {
 }
 
 fn nothing_at(path: &str) -> Problem {
-    Problem::of_status(StatusCode::NOT_FOUND, "not-found", format!("nothing is at {path}"))
+    Problem::of_status(StatusCode::NOT_FOUND, "not_found", format!("nothing is at {path}"))
         .hint("/openapi.json lists every route")
 }
 

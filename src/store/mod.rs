@@ -60,6 +60,9 @@ pub trait Store: Scan {
 
     async fn task(&self, id: i64) -> Result<Option<Task>>;
 
+    /// Tasks that hold their dataset (pending, running, paused), newest first. Costs what it returns.
+    async fn open_tasks(&self) -> Result<Vec<Task>>;
+
     /// Failures, unresolved ones only unless `all`, oldest first.
     async fn failures(&self, dataset: Option<&str>, all: bool) -> Result<Vec<Failure>>;
 

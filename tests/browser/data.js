@@ -45,21 +45,33 @@ function pixels(page, column) {
 
 const drawn = (page) => page.locator('.candles').getAttribute('data-drawn');
 
-/** Reads bars under the crosshair until a rising and a falling day were seen; each has its colour below it. */
+/** The bar under the crosshair at a place, once the reading rests. */
+async function read(page, x, y) {
+  await page.mouse.move(x, y);
+  let last;
+  return until('the reading to rest', async () => {
+    const now = JSON.stringify(await page.locator('.reading').evaluate((element) => ({ ...element.dataset })));
+    const rests = now === last;
+    last = now;
+    return rests && JSON.parse(now);
+  });
+}
+
+/** Reads bars under the crosshair until rising and falling days were seen; each has its colour below it. */
 async function colours(page) {
   const box = await page.locator('.candles').boundingBox();
   const seen = { up: 0, down: 0 };
-  for (let x = box.x + 60; x < box.x + box.width - 120 && (seen.up < 3 || seen.down < 3); x += 17) {
-    await page.mouse.move(x, box.y + 140);
-    await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
-    const { open, close } = await page.locator('.reading').evaluate((element) => element.dataset);
-    const rises = Number(close) - Number(open);
-    if (!rises) continue;
+  for (let x = box.x + 60; x < box.x + box.width - 120 && (seen.up < 2 || seen.down < 2); x += 13) {
+    const bar = await read(page, x, box.y + 140);
+    // Only well inside of a bar is the column of pixels its own.
+    const beside = [await read(page, x - 2, box.y + 140), await read(page, x + 2, box.y + 140)];
+    const rises = Number(bar.close) - Number(bar.open);
+    if (!rises || beside.some((one) => one.day !== bar.day)) continue;
     // The last price is a dashed line across the pane: a candle has more than its pixel.
     const { columnUp, columnDown } = await pixels(page, x);
-    if (columnUp + columnDown < 4) continue;
+    if (columnUp + columnDown < 6) continue;
     assert(rises > 0 ? columnUp > columnDown : columnDown > columnUp,
-      `${await page.locator('.reading').innerText()} has ${columnUp} red and ${columnDown} green pixels`);
+      `${bar.day}, open ${bar.open}, close ${bar.close}, has ${columnUp} red and ${columnDown} green pixels`);
     seen[rises > 0 ? 'up' : 'down'] += 1;
   }
   assert(seen.up >= 2 && seen.down >= 2, `too few candles were met: ${JSON.stringify(seen)}`);

@@ -9,9 +9,9 @@ import { assert, until } from './report.js';
 const focused = (page, read) => page.evaluate(read);
 
 /** Tab until the focus fits, at most `most` times. */
-async function tabTo(page, what, fits, most = 60) {
+async function tabTo(page, what, fits, { most = 60, key = 'Tab' } = {}) {
   for (let presses = 0; presses < most; presses += 1) {
-    await page.keyboard.press('Tab');
+    await page.keyboard.press(key);
     if (await page.evaluate(fits)) return;
   }
   throw new Error(`${what} is not reached by ${most} tabs: ${await page.evaluate(() => document.activeElement.outerHTML.slice(0, 200))}`);
@@ -55,7 +55,7 @@ async function shortcutsAndDialog(page, at) {
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'detached' });
   // The menu, by tabs and Enter.
-  await tabTo(page, 'the menu', () => document.activeElement.getAttribute('href') === '/sources');
+  await tabTo(page, 'the menu', () => document.activeElement.getAttribute('href') === '/sources', { key: 'Shift+Tab' });
   await page.keyboard.press('Enter');
   await at(/^\/sources$/);
   assert(await focused(page, () => document.activeElement.id) === 'title', 'the focus goes to the title of the new page');
@@ -118,7 +118,7 @@ async function calendar(page, shots) {
   await page.keyboard.press('g');
   await page.keyboard.press('c');
   await settled(page, 'main button[data-day]');
-  await tabTo(page, 'a day', () => Boolean(document.activeElement.matches('button[data-day]')), 120);
+  await tabTo(page, 'a day', () => Boolean(document.activeElement.matches('button[data-day]')), { most: 120 });
   const day = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.title);
   const first = await day();
   await page.keyboard.press('ArrowLeft');

@@ -33,7 +33,7 @@ impl Dice {
 }
 
 /// What is committed at this moment, as the `trade_date` of the calls that would ask for it again.
-fn claimed_days(world: &World) -> BTreeMap<String, BTreeSet<String>> {
+pub fn claimed_days(world: &World) -> BTreeMap<String, BTreeSet<String>> {
     let now: Instant = world.now();
     let days = |table: &&str| {
         let coverage = world.coverage(table);
@@ -44,7 +44,7 @@ fn claimed_days(world: &World) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// No call since `before` asked for a day that was committed then.
-fn assert_nothing_fetched_twice(world: &World, committed: &BTreeMap<String, BTreeSet<String>>, before: usize) {
+pub fn assert_nothing_fetched_twice(world: &World, committed: &BTreeMap<String, BTreeSet<String>>, before: usize) {
     for served in &world.server.served()[before..] {
         let Some(days) = committed.get(&served.api) else { continue };
         let day = served.params.get("trade_date").cloned().unwrap_or_default();
@@ -52,7 +52,7 @@ fn assert_nothing_fetched_twice(world: &World, committed: &BTreeMap<String, BTre
     }
 }
 
-fn assert_whole(world: &World, last: &str) {
+pub fn assert_whole(world: &World, last: &str) {
     for table in TABLES {
         world.assert_equals_truth(table);
     }

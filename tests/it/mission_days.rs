@@ -18,7 +18,7 @@ fn a_range_is_synced_in_the_background_and_listed_day_by_day() {
     let broken = Rule::always(refusal).of("daily").with("trade_date", "20240110");
     let world = World::new(Wanted { faults: vec![broken], ..small() });
     world.create_store();
-    let serving = Serving::start(&world, &[]);
+    let serving = Serving::start(&world, &["--set", "jobs.attempts=0"]);
     let before = data(&serving.get(&format!("{DAYS}?start_date=2024-01-01&end_date=2024-01-31")));
     assert_eq!(before["batch"], Value::Null);
 

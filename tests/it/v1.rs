@@ -257,3 +257,126 @@ fn the_overview_tells_what_is_fresh_and_what_needs_a_person() {
     let tasks = overview["tasks"].as_array().unwrap();
     assert!(tasks.iter().any(|task| task["dataset"] == "daily"), "{tasks:?}");
 }
+
+#[test]
+fn a_plan_is_that_of_the_command() {
+    let world = synced(&["trade_cal", "stock_basic"]);
+    let serving = Serving::start(&world, &[]);
+    let body = json!({"datasets": ["daily", "moneyflow"], "from": "2024-01-02", "to": "2024-01-31"});
+    let plan = serving.post("/api/v1/plan", body).of_status(200);
+    let shown =
+        world.run(&["plan", "daily", "moneyflow", "--from", "2024-01-02", "--to", "2024-01-31", "--json"], 0).json();
+    let (items, shown) = (plan["items"].as_array().unwrap(), shown.as_array().unwrap());
+    assert_eq!(items.len(), shown.len());
+    for (item, shown) in items.iter().zip(shown) {
+        for figure in ["dataset", "source", "slices", "calls", "rows", "minutes", "strategy"] {
+            assert_eq!(item[figure], shown[figure], "{figure}: {item}");
+        }
+    }
+    let daily = items.iter().find(|item| item["dataset"] == "daily").unwrap();
+    let days = world.sqlite(
+        "select json_group_array(cal_date) from (select cal_date from trade_cal where is_open = 1 and exchange = 'SSE' \
+         and cal_date between '2024-01-02' and '2024-01-31' order by 1)",
+    );
+    assert_eq!(daily["days"], serde_json::from_str::<Value>(&days).unwrap());
+    assert_eq!(plan["calls"].as_u64(), Some(items.iter().map(|item| item["calls"].as_u64().unwrap()).sum()));
+    assert!(items_of_runs(&serving).is_empty());
+}
+
+fn items_of_runs(serving: &Serving) -> Vec<Value> {
+    items(&serving.get("/api/v1/runs"))
+}
+
+#[test]
+fn the_audit_is_that_of_the_command() {
+    let world = synced(&["trade_cal", "stock_basic", "daily"]);
+    let serving = Serving::start(&world, &[]);
+    let answer = serving.get("/api/v1/audit?dataset=daily,moneyflow&from=2024-01-02&to=2024-02-01").of_status(200);
+    let span = ["--from", "2024-01-02", "--to", "2024-02-01", "--json"];
+    let shown = world.tidegate(&[&["audit", "daily", "moneyflow"], &span[..]].concat()).output().unwrap();
+    assert_eq!(answer, serde_json::from_slice::<Value>(&shown.stdout).unwrap());
+    assert_problem(&serving.get("/api/v1/audit?dataset=daly"), 404, "daly");
+    assert_problem(&serving.get("/api/v1/audit?from=2024-02-01&to=2024-01-01"), 400, "swap");
+}
+
+#[test]
+fn failures_are_listed_tried_again_and_settled() {
+    let world = World::new(Wanted { securities: 20, first: "2024-01-02", last: "2024-01-12", ..Wanted::default() });
+    world.create_store();
+    world.run(&["sync", "daily", "--from", "2024-01-02", "--to", "2024-01-03"], 0);
+    // A failure as a sync leaves it behind.
+    world.sqlite_write(
+        "insert into _failure (dataset, security, from_day, to_day, source, task, kind, message, attempts, attempts_max, \
+         next_attempt_at, first_at, last_at) values ('daily', '', '2024-01-04', '2024-01-04', 'tushare', 1, 'transient', \
+         'no answer', 12, 12, '2024-01-05T00:00:00+08:00', '2024-01-04T20:00:00+08:00', '2024-01-04T20:00:00+08:00')",
+    );
+    let serving = Serving::start(&world, &["--role", "api"]);
+    let all = items(&serving.get("/api/v1/failures?dataset=daily"));
+    let [failure] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((&failure["message"], &failure["attempts"]), (&json!("no answer"), &json!(12)));
+    let cell = serving.get("/api/v1/coverage/daily/2024-01-04").of_status(200);
+    assert_eq!((&cell["state"], &cell["failures"][0]["id"]), (&json!("failed"), &failure["id"]));
+    let retried = serving.post("/api/v1/failures/retry", json!({"ids": [failure["id"]]})).of_status(202);
+    assert_eq!((&retried["failures"], &retried["runs"][0]["work"]["from"]), (&json!(1), &json!("2024-01-04")));
+    assert_eq!(items(&serving.get("/api/v1/failures"))[0]["attempts"], 0);
+    let id = &failure["id"];
+    let settled = serving.post(&format!("/api/v1/failures/{id}/resolve"), json!({"resolution": "there was nothing"}));
+    assert_eq!(settled.of_status(200)["resolution"], "there was nothing");
+    assert!(items(&serving.get("/api/v1/failures")).is_empty());
+    assert_eq!(items(&serving.get("/api/v1/failures?all=true")).len(), 1);
+    assert_problem(&serving.post("/api/v1/failures/retry", json!({"ids": [999]})), 404, "999");
+    assert_problem(&serving.get("/api/v1/failures?dataset=daly"), 404, "daly");
+}
+
+#[test]
+fn the_rest_of_what_is_kept_is_shown() {
+    let world = World::new(Wanted { securities: 40, first: "2024-01-02", last: "2024-01-31", ..Wanted::default() });
+    world.create_store();
+    let tables = [
+        "sync",
+        "trade_cal",
+        "stock_basic",
+        "limit_list_d",
+        "moneyflow",
+        "ths_hot",
+        "kpl_concept",
+        "--from",
+        "2024-01-29",
+        "--to",
+        "2024-01-31",
+    ];
+    world.run(&tables, 0);
+    world
+        .tidegate(&["sync", "income_vip", "fina_indicator", "--from", "2022-01-01", "--to", "2024-01-31"])
+        .output()
+        .unwrap();
+    let serving = Serving::start(&world, &["--role", "api"]);
+    let sources = items(&serving.get("/api/v1/sources"));
+    let tushare = sources.iter().find(|source| source["name"] == "tushare").unwrap();
+    assert_eq!((&tushare["open"], &tushare["token"]["set"]), (&json!(true), &json!(true)));
+    assert!(!tushare.to_string().contains(crate::world::TOKEN), "{tushare}");
+
+    let jobs = items(&serving.get("/api/v1/jobs"));
+    let daily = jobs.iter().find(|job| job["work"]["datasets"] == json!(["daily"]));
+    assert!(jobs.len() > 5 && daily.is_some_and(|job| job["next_run"].is_string()), "{jobs:?}");
+
+    let monitor = serving.get("/api/v1/monitor?day=2024-01-30").of_status(200);
+    assert_eq!(monitor["day"], "2024-01-30");
+    let inflow = monitor["inflow"].as_array().unwrap();
+    assert!(inflow.len() > 5 && inflow[0]["code"].is_string() && inflow[0]["name"].is_string(), "{inflow:?}");
+    assert!(inflow[0]["net_mf_amount"].as_f64() >= inflow[1]["net_mf_amount"].as_f64());
+
+    let code =
+        world.sqlite("select ts_code from income_vip group by 1 order by count(*) desc limit 1").trim().to_string();
+    let statements = serving.get(&format!("/api/v1/statements/{code}?table=income&periods=2")).of_status(200);
+    let periods = statements["periods"].as_array().unwrap();
+    assert!(!periods.is_empty() && periods.len() <= 2, "{periods:?}");
+    let revenue = statements["rows"].as_array().unwrap().iter().find(|row| row["column"] == "total_revenue").unwrap();
+    assert_eq!(revenue["values"].as_array().unwrap().len(), periods.len());
+    assert!(
+        items(&serving.get("/api/v1/quarantine")).is_empty() && items(&serving.get("/api/v1/conflicts")).is_empty()
+    );
+    assert_problem(&serving.post("/api/v1/conflicts/9/resolve", json!({"take": "stored"})), 404, "9");
+    assert_problem(&serving.get("/api/v1/statements/600519?table=cash"), 400, "cash");
+    assert_problem(&serving.get("/api/v1/monitor?day=soon"), 400, "soon");
+}

@@ -1,7 +1,7 @@
 // The states of a day: sign, word and what a cell says of itself.
 
 import { dayName, number } from '../format.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 
 /** In the order of the legend; the sign is what tells states apart without colour. */
 export const STATES = {
@@ -15,7 +15,7 @@ export const TONES = {
 /** A cell in one line, for its title and for screen readers. */
 export function cellTitle(cell) {
   const rows = cell.rows > 0 || cell.expected ? `, ${t('coverage.cell.rows', { rows: number(cell.rows), expected: cell.expected ? ` / ${number(cell.expected)}` : '' })}` : '';
-  return `${dayName(cell.day)}: ${t(`cover.${cell.state}`)}${rows}${cell.why ? ` · ${cell.why}` : ''}`;
+  return `${dayName(cell.day)}: ${t(`cover.${cell.state}`)}${rows}${cell.why ? ` · ${said(cell.why)}` : ''}`;
 }
 
 /** Days as ranges: `[{ from, to, count }]`; a weekend does not part a range. */

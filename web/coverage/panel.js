@@ -3,7 +3,7 @@
 import { Problem, act, api, useGet } from '../api.js';
 import { Badge, Button, Card, CheckField, Empty, Failed, Loaded, Loading, RangeField, RunCard, State, Table } from '../components.js';
 import { NONE, dayName, daysBetween, instant, isDay, minutes, moment, number } from '../format.js';
-import { t } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { may } from '../roles.js';
 import { html, useEffect, useState } from '../view.js';
 import { TONES, rangesOf } from './cell.js';
@@ -13,7 +13,7 @@ const RANGES_SHOWN = 12;
 function Day({ dataset, day }) {
   const found = useGet(`/api/v1/coverage/${dataset}/${day}`, { channels: [`coverage:${dataset}`] });
   return html`<${Loaded} from=${found} lines=${4}>${(cell) => html`
-    <div class="row"><${State} tone=${TONES[cell.state]}>${t(`cover.${cell.state}`)}<//>${cell.why && html`<span class="soft">${cell.why}</span>`}</div>
+    <div class="row"><${State} tone=${TONES[cell.state]}>${t(`cover.${cell.state}`)}<//>${cell.why && html`<span class="soft">${said(cell.why)}</span>`}</div>
     <dl class="facts">
       <dt>${t('coverage.rows.stored')}</dt><dd>${number(cell.rows)}${cell.expected != null ? html` <span class="faint">${t('coverage.expected', { rows: number(cell.expected) })}</span>` : ''}</dd>
       ${cell.source && html`<dt>${t('coverage.source')}</dt><dd>${cell.source}</dd>`}
@@ -81,7 +81,7 @@ function Plan({ plan }) {
     ${items.map((item, at) => html`<div key=${at} class="item">
       <div class="row"><b>${items.length > 1 ? `${item.dataset} · ` : ''}${item.source ?? NONE}</b>${item.estimated && html`<${Badge} title=${t('plan.estimated.title')}>${t('plan.estimated')}<//>`}<span class="soft">${t('plan.slices', { slices: number(item.slices), calls: number(item.calls), time: minutes(item.minutes) })}</span></div>
       ${item.days?.length > 0 && html`<${Days} days=${item.days} />`}
-      ${item.note && html`<p class="soft">${item.note}</p>`}
+      ${item.note && html`<p class="soft">${said(item.note)}</p>`}
     </div>`)}
   </div>`;
 }
@@ -102,7 +102,7 @@ function Take({ dataset, from, to }) {
   return html`
     <${CheckField} label=${t('coverage.force')} hint=${t('coverage.force.hint')} value=${force} onInput=${setForce} />
     ${found.problem && !found.waits && html`<${Failed} problem=${found.problem} retry=${found.again} />`}
-    ${found.plan ? html`<div class=${found.waits ? 'waits' : ''}>${nothing ? html`<p class="calm"><span aria-hidden="true">✓</span>${t('coverage.nothing')}</p>${(found.plan.items ?? []).filter((item) => item.note).map((item, at) => html`<p class="soft" key=${at}>${item.note}</p>`)}` : html`<${Plan} plan=${found.plan} />`}</div>`
+    ${found.plan ? html`<div class=${found.waits ? 'waits' : ''}>${nothing ? html`<p class="calm"><span aria-hidden="true">✓</span>${t('coverage.nothing')}</p>${(found.plan.items ?? []).filter((item) => item.note).map((item, at) => html`<p class="soft" key=${at}>${said(item.note)}</p>`)}` : html`<${Plan} plan=${found.plan} />`}</div>`
     : !found.problem && html`<${Loading} lines=${3} />`}
     ${may('operate') && html`<div class="row"><${Button} kind="main" icon="play" disabled=${found.waits || !calls} run=${start}>${t('coverage.start')}<//></div>`}`;
 }

@@ -11,7 +11,7 @@ import { shortcut } from '../keyboard.js';
 import { go, setQuery } from '../router.js';
 import { html, useEffect, useMemo, useRef, useState } from '../view.js';
 
-const YEARS_AT_FIRST = { dense: 3, sparse: 3, period: 12, whole: 1 };
+const YEARS_AT_FIRST = { dense: 5, sparse: 5, period: 12, whole: 1 };
 const YEARS_MORE = 5;
 const SHAPES = ['dense', 'sparse', 'period', 'whole'];
 
@@ -118,7 +118,7 @@ function Calendar({ dataset, query }) {
   const firstYear = !dataset.time ? Number(today.slice(0, 4)) : Number((dataset.first_day_stored && dataset.first_day_stored < (dataset.first_day ?? '9999') ? dataset.first_day_stored : dataset.first_day ?? today).slice(0, 4));
   const last = Number(today.slice(0, 4));
   const wanted = query.from ? last - Number(query.from.slice(0, 4)) + 1 : 0;
-  const [count, setCount] = useState(() => Math.max(YEARS_AT_FIRST[dataset.shape] ?? 3, wanted));
+  const [count, setCount] = useState(() => Math.max(YEARS_AT_FIRST[dataset.shape] ?? 5, wanted));
   const selection = useSelection(query);
   const cells = useCells(selection);
   const shown = Math.min(count, last - firstYear + 1);

@@ -5,7 +5,7 @@ import {
   Badge, Card, Choice, Empty, Figure, Figures, Loaded, Meter, SearchField, State, Table, TaskProgress,
 } from '../components.js';
 import { NONE, ago, bytes, dayName, dayShort, instant, moment, number, short } from '../format.js';
-import { lang, t, titleOf, word } from '../i18n.js';
+import { lang, said, t, titleOf, word } from '../i18n.js';
 import { setQuery } from '../router.js';
 import { active, useRunning } from '../running.js';
 import { TaskState } from '../states.js';
@@ -52,7 +52,7 @@ function Flags({ row }) {
 function next(row) {
   if (!row.next_run) return html`<span class="faint">${NONE}</span>`;
   const { at, job, reason } = row.next_run;
-  return html`<a class="soft-link" href=${`/jobs?job=${encodeURIComponent(job)}`} title=${`${moment(at)} · ${job}\n${reason ?? ''}`}>${ago(at)}</a>`;
+  return html`<a class="soft-link" href=${`/jobs?job=${encodeURIComponent(job)}`} title=${`${moment(at)} · ${job}\n${said(reason)}`}>${ago(at)}</a>`;
 }
 
 function columns() {
@@ -102,7 +102,7 @@ function Attention({ items }) {
     <ul class="attention">${items.map((one, at) => html`<li key=${at}>
       <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${howMany(one)}<//>
       <a href=${one.link || '/failures'}>${[one.dataset, one.source].filter(Boolean).join(' · ') || t('overview.look')}</a>
-      <p>${one.text}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${one.remedy}</p>`}
+      <p>${said(one.text)}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${said(one.remedy)}</p>`}
     </li>`)}</ul>
   <//>`;
 }

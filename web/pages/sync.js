@@ -5,7 +5,7 @@ import {
   Button, Card, CheckField, Chips, Empty, Failed, Field, Figure, Figures, Loading, RangeField, RunCard, State, Table,
 } from '../components.js';
 import { NONE, addDays, dayName, dayOf, daysBetween, duration, instant, isDay, moment, number, short } from '../format.js';
-import { lang, t, titleOf, word } from '../i18n.js';
+import { lang, said, t, titleOf, word } from '../i18n.js';
 import { may } from '../roles.js';
 import { setQuery } from '../router.js';
 import { ended } from '../running.js';
@@ -88,7 +88,7 @@ function columns(many) {
     { name: 'source', label: t('coverage.source') },
     { name: 'duration_ms', label: t('run.took'), number: true, hide: 'phone', view: (row) => (row.duration_ms != null ? duration(row.duration_ms / 1000) : NONE) },
     { name: 'at', label: t('coverage.at'), hide: 'phone', view: (row) => html`<span title=${moment(row.at)}>${instant(row.at)}</span>` },
-    { name: 'why', label: t('sync.why'), sort: false, wrap: true, view: (row) => html`<span class="soft">${row.why}</span>` },
+    { name: 'why', label: t('sync.why'), sort: false, wrap: true, view: (row) => html`<span class="soft">${said(row.why)}</span>` },
   ];
 }
 

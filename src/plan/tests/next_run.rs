@@ -132,6 +132,8 @@ fn polling_begins_with_each_session_and_a_session_that_is_over_is_over() {
     ] {
         assert_eq!(next(&polling(), last, now, &facts), expected, "{last} {now}");
     }
+    let since = Job { since: instant("2020-01-23T10:00"), ..polling() };
+    assert_eq!(next(&since, "", "2020-01-23T10:01", &facts), "2020-01-23T09:15 now", "the running session is joined");
 }
 
 #[test]

@@ -63,10 +63,11 @@ impl Fresh {
         Ok(self.counted(from))
     }
 
-    /// The last event that can have changed the answer, whoever committed it.
-    pub async fn settled(&self, from: &MadeFrom) -> Result<u64> {
+    /// The last event that can have changed the answer, whoever committed it, and up to which event that is known.
+    pub async fn settled(&self, from: &MadeFrom) -> Result<(u64, u64)> {
         self.go_to_the_end().await?;
-        Ok(self.counted(from))
+        let log = self.log.read().unwrap_or_else(PoisonError::into_inner);
+        Ok((log.last(from), log.cursor))
     }
 
     /// Up to which event everything is counted.

@@ -30,7 +30,7 @@ impl<T> Memo<T> {
         }
         let value = Arc::new(make().await?);
         // What was committed meanwhile may be in the value or not: then it serves this caller alone.
-        *kept = (fresh.settled(from).await? == seen).then(|| (seen, value.clone()));
+        *kept = (fresh.settled(from).await?.0 == seen).then(|| (seen, value.clone()));
         Ok(value)
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod fresh;
 pub mod memo;
+pub mod redis;
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,22 +19,27 @@ use bytes::Bytes;
 
 pub use fresh::{Fresh, MadeFrom};
 pub use memo::Memo;
+pub use redis::RedisOptions;
 
 use super::problem::Problem;
-use crate::model::Result;
+use crate::model::{Clock, Result};
+
+use redis::Second;
 
 /// How much is kept; from `[cache]` in the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CacheOptions {
     /// Bytes of answers in memory; 0 for none.
     pub bytes_max: u64,
     /// Larger answers are not kept.
     pub answer_bytes_max: usize,
+    /// A second level that several processes share.
+    pub redis: Option<RedisOptions>,
 }
 
 impl Default for CacheOptions {
     fn default() -> CacheOptions {
-        CacheOptions { bytes_max: 64 << 20, answer_bytes_max: 4 << 20 }
+        CacheOptions { bytes_max: 64 << 20, answer_bytes_max: 4 << 20, redis: None }
     }
 }
 
@@ -77,17 +83,20 @@ pub struct Cache {
     pub fresh: Fresh,
     options: CacheOptions,
     answers: Option<moka::future::Cache<Key, Answer>>,
+    second: Option<Second>,
 }
 
 impl Cache {
-    pub fn new(fresh: Fresh, options: CacheOptions) -> Cache {
+    /// `Invalid` when the second level has no address that can be read.
+    pub fn new(fresh: Fresh, options: CacheOptions, clock: Clock) -> Result<Cache> {
         let weight = |(text, _): &Key, answer: &Answer| {
             const OVERHEAD: usize = 200;
             u32::try_from(text.len() + answer.body.len() + OVERHEAD).unwrap_or(u32::MAX)
         };
         let builder = moka::future::Cache::builder().max_capacity(options.bytes_max).weigher(weight);
         let answers = (options.bytes_max > 0).then(|| builder.build());
-        Cache { fresh, options, answers }
+        let second = options.redis.clone().map(|redis| Second::new(redis, clock)).transpose()?;
+        Ok(Cache { fresh, options, answers, second })
     }
 
     /// Answers from memory, by `304 Not Modified`, or by what `make` makes.
@@ -105,26 +114,45 @@ impl Cache {
         if names(headers, &tag) {
             return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
         }
-        let Some(answers) = &self.answers else {
-            return Ok(respond(make().await?, &tag, "off"));
-        };
         let key: Key = (Arc::from(question.text.as_str()), seen);
-        if let Some(answer) = answers.get(&key).await {
-            return Ok(respond(answer, &tag, "hit"));
-        }
-        let made = answers.try_get_with(key, async {
-            let answer = make().await.map_err(NotKept::Failed)?;
-            let settled = self.fresh.settled(&question.from).await.map_err(|error| NotKept::Failed(error.into()))?;
-            let is_kept = settled == seen && answer.body.len() <= self.options.answer_bytes_max;
-            if is_kept { Ok(answer) } else { Err(NotKept::Served(answer)) }
-        });
-        match made.await {
+        let made = match &self.answers {
+            None => self.make(&question, seen, make).await.map_err(Arc::new),
+            Some(answers) => {
+                if let Some(answer) = answers.get(&key).await {
+                    return Ok(respond(answer, &tag, "hit"));
+                }
+                answers.try_get_with(key, self.make(&question, seen, make)).await
+            }
+        };
+        match made {
             Ok(answer) => Ok(respond(answer, &tag, "miss")),
             Err(not_kept) => match &*not_kept {
                 NotKept::Served(answer) => Ok(respond(answer.clone(), &tag, "miss")),
                 NotKept::Failed(problem) => Err(problem.clone()),
             },
         }
+    }
+
+    /// The answer from the second level, or made anew. It is kept only if the log has nothing later about its tables.
+    async fn make<F>(&self, question: &Question, seen: u64, make: impl FnOnce() -> F) -> Result<Answer, NotKept>
+    where
+        F: Future<Output = Result<Answer, Problem>>,
+    {
+        let Question { text, from } = question;
+        if let Some(second) = &self.second
+            && let Some(answer) = second.get(&self.fresh, text, from).await
+        {
+            return Ok(answer);
+        }
+        let answer = make().await.map_err(NotKept::Failed)?;
+        let (settled, cursor) = self.fresh.settled(from).await.map_err(|error| NotKept::Failed(error.into()))?;
+        if settled != seen || answer.body.len() > self.options.answer_bytes_max {
+            return Err(NotKept::Served(answer));
+        }
+        if let Some(second) = &self.second {
+            second.put(&self.fresh, text, cursor, &answer).await;
+        }
+        Ok(answer)
     }
 }
 

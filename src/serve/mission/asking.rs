@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::engine::{Engine, knowledge};
-use crate::model::{Day, Error, ErrorKind, Result, Run, RunsWanted, Work};
+use crate::model::{Day, Error, ErrorKind, Result, Run, RunState, RunsWanted, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
 use crate::serve::problem::Problem;
@@ -144,10 +144,16 @@ fn beside(slot: &str) -> Result<String> {
 async fn taken(service: &Service, slot: &str) -> Result<Problem> {
     let wanted = RunsWanted { open: true, slot: Some(slot.to_string()), limit: 100, ..RunsWanted::default() };
     let open = service.store.runs(&wanted).await?;
-    let since = |run: &Run| format!("{} is under way since {}", job_id(run), run.created_at);
     let holder = open.iter().find(|run| run.slot.as_deref() == Some(slot));
-    let detail = holder.map_or_else(|| "a run is under way".to_string(), since);
+    let detail = holder.map_or_else(|| "a run is under way".to_string(), how_it_stands);
     Ok(too_many(&detail))
+}
+
+fn how_it_stands(run: &Run) -> String {
+    match (run.state, run.attempt) {
+        (RunState::Pending, 1..) => format!("{} waits until {} to be tried again", job_id(run), run.not_before),
+        _ => format!("{} is under way since {}", job_id(run), run.created_at),
+    }
 }
 
 /// 429: a run is under way, and a second one has to wait.

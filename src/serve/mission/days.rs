@@ -139,6 +139,7 @@ fn checked_datasets(service: &Service, named: Vec<String>) -> Result<Vec<String>
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     /// Only days in this state: `success`, `partial`, `failed`, `skipped` or `pending`.
     status: Option<String>,

@@ -111,7 +111,7 @@ const DAYS_BACK: u32 = 30;
 const DAYS_BACK_MAX: u32 = 3_660;
 
 /// Brings the bars of all securities up to date, from `sync.default_from` or the first day of each table.
-#[utoipa::path(post, path = "/api/multi-period-sync/start-full", tag = "multi-period sync", request_body = Full,
+#[utoipa::path(post, path = "/api/multi-period-sync/start-full", tag = "multi-period sync", request_body = Option<Full>,
     responses(
         (status = 200, description = "Started", body = Envelope<StartedPeriods>),
         (status = 400, description = "A source, a symbol, a period or a field that does not exist; it is named", body = Problem, content_type = "application/problem+json"),
@@ -133,7 +133,7 @@ async fn start_full(
 }
 
 /// Brings the bars of the last days up to date.
-#[utoipa::path(post, path = "/api/multi-period-sync/start-incremental", tag = "multi-period sync", request_body = Incremental,
+#[utoipa::path(post, path = "/api/multi-period-sync/start-incremental", tag = "multi-period sync", request_body = Option<Incremental>,
     responses(
         (status = 200, description = "Started", body = Envelope<StartedPeriods>),
         (status = 400, description = "A source, a symbol, a period or a field that does not exist; it is named", body = Problem, content_type = "application/problem+json"),
@@ -161,7 +161,7 @@ async fn start_incremental(
 }
 
 /// Fetches the bars of a span that are missing, or of all history.
-#[utoipa::path(post, path = "/api/multi-period-sync/start-history", tag = "multi-period sync", request_body = History,
+#[utoipa::path(post, path = "/api/multi-period-sync/start-history", tag = "multi-period sync", request_body = Option<History>,
     responses(
         (status = 200, description = "Started", body = Envelope<StartedPeriods>),
         (status = 400, description = "A source, a symbol, a period, a day or a field that does not exist; it is named", body = Problem, content_type = "application/problem+json"),

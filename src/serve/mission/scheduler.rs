@@ -137,7 +137,7 @@ impl Interval {
 }
 
 /// Lets a job run again, at an interval if one is given. The name of a table without a job of its own makes one.
-#[utoipa::path(post, path = "/api/scheduler/jobs/{id}/start", tag = "scheduler", request_body = Interval,
+#[utoipa::path(post, path = "/api/scheduler/jobs/{id}/start", tag = "scheduler", request_body = Option<Interval>,
     params(("id" = String, Path, description = "A job, or a table without one")),
     responses(
         (status = 200, body = Envelope<ScheduledJob>),

@@ -107,7 +107,7 @@ struct TestResults {
 }
 
 /// Asks one source, or all that are switched on, whether it answers now (at most `failover.probe_seconds`).
-#[utoipa::path(post, path = "/api/sync/multi-source/test", tag = "sync", request_body = Test,
+#[utoipa::path(post, path = "/api/sync/multi-source/test", tag = "sync", request_body = Option<Test>,
     responses((status = 200, body = Envelope<TestResults>),
         (status = 400, description = "There is no such source", body = Problem, content_type = "application/problem+json")))]
 async fn test(

@@ -65,7 +65,7 @@ pub struct Parameters {
 }
 
 /// Brings bars up to date: fetches what is missing, and only that.
-#[utoipa::path(post, path = "/api/sync/trigger", tag = "sync", request_body = Trigger,
+#[utoipa::path(post, path = "/api/sync/trigger", tag = "sync", request_body = Option<Trigger>,
     responses(
         (status = 200, description = "Started", body = Envelope<Started>),
         (status = 400, description = "A source, a symbol, a period or a field that does not exist; it is named", body = Problem, content_type = "application/problem+json"),
@@ -111,6 +111,7 @@ async fn status(State(service): State<Service>) -> Result<Json<Envelope<SyncStat
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct HistoryParams {
     /// From 1.
     #[param(minimum = 1)]
@@ -172,6 +173,7 @@ async fn history(
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct LogParams {
     /// At least this level: `trace`, `debug`, `info`, `warn` or `error`; `info` without it.
     level: Option<String>,

@@ -82,9 +82,9 @@ pub fn made_from(dataset: &Dataset, view: &View) -> MadeFrom {
         ("offset" = Option<u64>, Query, minimum = 0),
         ("as_of" = Option<String>, Query, description = "the table as it was believed at an instant, or at the end of a day"),
         ("known_on" = Option<String>, Query, description = "of each statement the version that was announced last on a day"),
-        ("adjust" = Option<Adjusting>, Query, description = "prices adjusted forward (qfq) or backward (hfq)"),
+        ("adjust" = inline(Option<Adjusting>), Query, description = "prices adjusted forward (qfq) or backward (hfq)"),
         ("anchor" = Option<String>, Query, description = "the day whose prices qfq leaves as they are"),
-        ("format" = Option<RowsFormat>, Query),
+        ("format" = inline(Option<RowsFormat>), Query),
     ),
     responses(
         (status = 200, body = Rows, content_type = "application/json"),

@@ -13,7 +13,7 @@ use crate::engine::ask;
 use crate::model::{Action, How, Result, RunId, RunsWanted, Work};
 use crate::serve::Service;
 use crate::serve::caller::Caller;
-use crate::serve::extract::{Body, Named, Params};
+use crate::serve::extract::{Body, Named, Params, object};
 use crate::serve::problem::Problem;
 use crate::serve::views::{RunView, TaskView};
 
@@ -66,6 +66,7 @@ pub struct WorkBody {
     /// Only these sources, in this order
     sources: Vec<String>,
     /// Strategy and its parameters
+    #[serde(deserialize_with = "object")]
     #[schema(value_type = Object)]
     how: How,
     /// Why, for people

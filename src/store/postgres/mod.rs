@@ -290,6 +290,10 @@ impl Store for PostgresStore {
         step!(self, "reading a task", async { tasks::task(&self.session().await?, id).await }.await)
     }
 
+    async fn open_tasks(&self) -> Result<Vec<Task>> {
+        step!(self, "reading the open tasks", async { tasks::open_tasks(&self.session().await?).await }.await)
+    }
+
     async fn failures(&self, dataset: Option<&str>, all: bool) -> Result<Vec<Failure>> {
         let doing = "reading the failures";
         step!(self, doing, async { tasks::failures(&self.session().await?, dataset, all).await }.await)

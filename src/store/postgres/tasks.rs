@@ -46,6 +46,11 @@ pub(super) async fn tasks(session: &Session, limit: usize) -> Step<Vec<Task>> {
     session.query(&format!("{TASK} order by id desc limit $1"), &[&limit]).await?.iter().map(read_task).collect()
 }
 
+pub(super) async fn open_tasks(session: &Session) -> Step<Vec<Task>> {
+    let open = "where state in ('pending', 'running', 'paused') order by id desc";
+    session.query(&format!("{TASK} {open}"), &[]).await?.iter().map(read_task).collect()
+}
+
 fn instant(row: &Row, column: usize) -> Step<Instant> {
     Ok(row.try_get::<_, SqlInstant>(column)?.0)
 }

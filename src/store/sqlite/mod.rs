@@ -201,6 +201,10 @@ impl Store for SqliteStore {
         self.read("reading a task", move |connection| tasks::task(connection, id)).await
     }
 
+    async fn open_tasks(&self) -> Result<Vec<Task>> {
+        self.read("reading the open tasks", tasks::open_tasks).await
+    }
+
     async fn failures(&self, dataset: Option<&str>, all: bool) -> Result<Vec<Failure>> {
         let dataset = dataset.map(str::to_owned);
         self.read("reading the failures", move |connection| tasks::failures(connection, dataset.as_deref(), all)).await

@@ -37,6 +37,12 @@ pub(super) fn tasks(connection: &Connection, limit: usize) -> Step<Vec<Task>> {
     Ok(tasks.collect::<rusqlite::Result<_>>()?)
 }
 
+pub(super) fn open_tasks(connection: &Connection) -> Step<Vec<Task>> {
+    let open = "where state in ('pending', 'running', 'paused') order by id desc";
+    let mut statement = connection.prepare_cached(&format!("select {TASK} {open}"))?;
+    Ok(statement.query_map([], read_task)?.collect::<rusqlite::Result<_>>()?)
+}
+
 fn read_task(row: &Row) -> rusqlite::Result<Task> {
     let state = row.get_ref(3)?.as_str()?;
     let outcome = row.get_ref(4)?.as_str_or_null()?;

@@ -134,7 +134,7 @@ function Filters({ dataset, query, asked, set }) {
     <form class="fields where" onSubmit=${add}>
       <${SelectField} label=${t('data.column')} value=${column} options=${options} onInput=${setColumn} />
       <${TextField} label=${t('data.value')} hint=${t('data.value.hint')} value=${value} onInput=${setValue} />
-      <div class="field"><span> </span><${Button} type="submit" icon="plus" disabled=${!value.trim()}>${t('data.filter.add')}<//></div>
+      <div class="field go"><${Button} type="submit" icon="plus" disabled=${!value.trim()}>${t('data.filter.add')}<//></div>
     </form>
     ${asked.where.length > 0 && html`<div class="row">${asked.where.map((one, at) => html`<${Button} small icon="close" key=${one} run=${() => set({ where: asked.where.filter((_, place) => place !== at).join(';') })}>${one}<//>`)}</div>`}
     <details><summary>${t('data.columns', { shown: shown.length, all: dataset.columns.length })}</summary>

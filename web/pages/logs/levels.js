@@ -15,13 +15,13 @@ export function Levels() {
   const options = LEVELS.map((value) => ({ value, label: word('level', value) }));
   return html`<${Card} id="levels" title=${t('logs.levels')} note=${t('levels.note')}>
     <${Loaded} from=${found}>${(levels) => {
-      const stated = levels.levels ?? levels;
-      const names = [...new Set([...Object.keys(stated).filter((key) => typeof stated[key] === 'string'), ...MODULES])];
+      const stated = levels.levels;
+      const names = [...new Set([...MODULES, ...Object.keys(stated)])].sort();
       return html`<div class="fields">${names.map((module) => html`<${SelectField} key=${module} label=${module} value=${stated[module] ?? ''}
-          options=${[{ value: '', label: t('levels.default') }, ...options]} onInput=${(value) => save({ [module]: value || null })} />`)}</div>
+          options=${[{ value: '', label: t('levels.default', { level: word('level', levels.default) }) }, ...options]} onInput=${(value) => save({ [module]: value || null })} />`)}</div>
         <form class="fields where" onSubmit=${(event) => { event.preventDefault(); if (name.trim()) save({ [name.trim()]: 'debug' }).then(() => setName('')); }}>
           <${TextField} label=${t('levels.module')} hint=${t('levels.module.hint')} value=${name} onInput=${setName} />
-          <div class="field"><span> </span><${Button} type="submit" icon="plus" disabled=${!name.trim()}>${t('levels.add')}<//></div>
+          <div class="field go"><${Button} type="submit" icon="plus" disabled=${!name.trim()}>${t('levels.add')}<//></div>
         </form>`;
     }}<//>
   <//>`;
