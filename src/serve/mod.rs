@@ -14,6 +14,7 @@ pub mod keys;
 mod layers;
 pub mod live;
 mod logs;
+mod metrics;
 mod mission;
 mod openapi;
 mod probes;
@@ -44,6 +45,7 @@ use access::Access;
 use cache::Cache;
 use keys::Ring;
 use live::Live;
+use metrics::Metrics;
 pub use settings::Setting;
 use trail::Trail;
 
@@ -117,6 +119,7 @@ pub struct Service(Arc<Inner>);
 
 pub struct Inner {
     parts: Parts,
+    metrics: Metrics,
     access: Access,
 }
 
@@ -170,7 +173,8 @@ impl Service {
         tokio::spawn(ring.clone().follow(parts.feed.clone()));
         let trail = Trail::start(parts.store.clone(), parts.clock.clone());
         let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
-        Ok(Service(Arc::new(Inner { parts, access })))
+        let metrics = Metrics::start(&parts.feed, &*parts.store).await?;
+        Ok(Service(Arc::new(Inner { parts, metrics, access })))
     }
 
     /// Every route of the service, with the layers around it.
@@ -189,6 +193,7 @@ impl Service {
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), cors::cors))
             .layer(from_fn_with_state(self.clone(), layers::admit))
+            .layer(from_fn_with_state(self.clone(), metrics::observe))
             .layer(from_fn(layers::around))
             .layer(compression)
             .with_state(self)
@@ -210,6 +215,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         logs::routes(),
         v1::routes(),
         live::routes(),
+        metrics::routes(),
         mission::routes(),
     ]
 }
