@@ -116,7 +116,11 @@ impl Scheduler {
         let synced = self.sync(&engine, left, stop, keeper).await?;
         self.tell_whole(&engine, &datasets).await?;
         let now = self.clock.now();
-        let refresh_hours = |dataset: &str| self.catalog.get(dataset).map_or(0, |known| known.publish.refresh_hours);
+        let refresh_hours = |dataset: &str| match run.job {
+            Some(_) => self.catalog.get(dataset).map_or(0, |known| known.publish.refresh_hours),
+            // Whoever asked is told now; a thin answer is asked for again by whatever syncs the table next.
+            None => i32::MAX,
+        };
         let mut pieces: Vec<Piece> =
             synced.iter().map(|synced| of_table(synced, refresh_hours(&synced.dataset), now)).collect();
         if run.work.action == Action::Check && !stop.asked() {
