@@ -100,7 +100,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
 
 /// Syncs what the demo keeps; the answer is the exit code.
 async fn fill(demo: &Simulation, store: Arc<dyn Store>, stop: &Stop) -> Result<u8> {
-    let engine = demo.context.engine(store.clone())?;
+    let engine = demo.context.engine(store.clone()).await?;
     let _running = store.run_exclusively().await?;
     // The calendar and the list come first, so that the plan is exact.
     let first = engine.prerequisites(None).await?;

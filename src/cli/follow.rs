@@ -41,7 +41,7 @@ pub async fn by_service(context: &Context, engine: &Engine, work: Work, held: Er
             withdraw(&control, run.id).await;
             let known = knowledge::read(&*engine.store).await?.securities;
             let requests = engine.requests(&work, &known, context.clock.now().day())?;
-            return sync(context, engine, requests).await;
+            return sync(context, engine, requests, &stop).await;
         }
         let is_waiting = run.state == RunState::Pending && run.attempt == 0 && asked.elapsed() > TAKEN_WITHIN;
         if is_waiting && !somebody_works(engine).await? {
