@@ -16,11 +16,11 @@ export async function syncRange(browser, stage, shots) {
   try {
     await page.goto(`${stage.url}/sync`);
     await settled(page, '#range form');
-    await page.getByLabel('From').fill('2020-01-01');
+    await page.getByLabel('From', { exact: true }).fill('2020-01-01');
     await until('too many days are refused at once', () => page.locator('#range [role=alert]').count());
     assert(await page.getByRole('button', { name: 'Start sync' }).isDisabled(), 'a range that is too long can be started');
-    await page.getByLabel('From').fill(from);
-    await page.getByLabel('To').fill(to);
+    await page.getByLabel('From', { exact: true }).fill(from);
+    await page.getByLabel('To', { exact: true }).fill(to);
     await page.getByRole('button', { name: 'Start sync' }).click();
     await page.locator('#run').waitFor();
     await page.screenshot({ path: path.join(shots, 'sync-running.png') });
