@@ -52,7 +52,7 @@ impl Scheduler {
         let mut prepared = false;
         while !stop.asked() {
             if !prepared {
-                prepared = self.prepare().await.inspect_err(|error| warn(error)).is_ok();
+                prepared = self.prepare().await.inspect_err(warn).is_ok();
             }
             let now = self.clock.now();
             let next = match self.step(&mut hands, stop).await {

@@ -12,8 +12,8 @@ use crate::engine::progress::Progress;
 use crate::engine::together::Synced;
 use crate::engine::{Engine, Stop, knowledge};
 use crate::model::{
-    Action, Change, Error, ErrorKind, Failure, Instant, Lease, Outcome, Result, Run, RunId, RunState, RunsWanted,
-    SecurityList, Strategy, Task, TaskId, TaskState, Totals, definition::Kind, job::Job, task::Request,
+    Action, Change, Day, Error, ErrorKind, Failure, Instant, Lease, Outcome, Result, Run, RunId, RunState, RunsWanted,
+    Securities, SecurityList, Strategy, Task, TaskId, TaskState, Totals, definition::Kind, job::Job, task::Request,
 };
 
 /// Tasks that are looked through for those of a run: the newest, and more of them as long as that does not suffice.
@@ -90,12 +90,7 @@ impl Scheduler {
             Err(error) => return Err(error),
         }
         let taken = self.store.run(known.id).await?;
-        let mut run = taken.ok_or_else(|| Error::not_found(format!("run {} is gone", known.id)))?;
-        if known.state == RunState::Running {
-            // Its worker died: it is the same attempt that goes on.
-            run.attempt = known.attempt.max(1);
-        }
-        Ok(Some(run))
+        taken.map(Some).ok_or_else(|| Error::not_found(format!("run {} is gone", known.id)))
     }
 
     async fn attempt(&self, engine: &Engine, run: &Run, stop: &Stop, keeper: &Keeper) -> Result<Vec<Piece>> {
@@ -109,20 +104,49 @@ impl Scheduler {
         };
         let requests = engine.requests(&run.work, &known, run.created_at.day())?;
         let datasets: Vec<String> = requests.iter().map(|(dataset, _)| dataset.clone()).collect();
-        let left = self.not_done_yet(run, requests).await?;
+        let left = self.not_done_yet(run, requests.clone()).await?;
         if run.attempt > 1 {
             self.make_failures_due(run, &datasets).await?;
         }
         let synced = self.sync(&engine, left, stop, keeper).await?;
         self.tell_whole(&engine, &datasets).await?;
-        let now = self.clock.now();
-        let refresh_hours = |dataset: &str| self.catalog.get(dataset).map_or(0, |known| known.publish.refresh_hours);
-        let mut pieces: Vec<Piece> =
-            synced.iter().map(|synced| of_table(synced, refresh_hours(&synced.dataset), now)).collect();
+        let mut pieces = Vec::new();
+        for one in &synced {
+            pieces.push(self.piece(one, &requests, run.job.is_some()).await?);
+        }
         if run.work.action == Action::Check && !stop.asked() {
             pieces.extend(audited(&engine, &datasets).await?);
         }
         Ok(pieces)
+    }
+
+    async fn piece(&self, synced: &Synced, requests: &Wanted, of_job: bool) -> Result<Piece> {
+        let refresh_hours = match of_job {
+            true => self.catalog.get(&synced.dataset).map_or(0, |known| known.publish.refresh_hours),
+            // Whoever asked is told now; a thin answer is asked for again by whatever syncs the table next.
+            false => i32::MAX,
+        };
+        let piece = of_table(synced, refresh_hours, self.clock.now());
+        let asked = requests.iter().find(|(dataset, _)| *dataset == synced.dataset);
+        match asked.filter(|_| piece == Piece::Green) {
+            // A task passes over slices that failed before and are not to be tried now: it is green, the table is not.
+            Some((dataset, request)) => Ok(passed_over(dataset, &self.failures_left(dataset, request).await?)),
+            None => Ok(piece),
+        }
+    }
+
+    /// Unresolved failures within a request.
+    async fn failures_left(&self, dataset: &str, request: &Request) -> Result<Vec<Failure>> {
+        let (from, to) = (bound(&request.from, Day::MIN)?, bound(&request.to, Day::MAX)?);
+        let concerns = |failure: &Failure| {
+            let theirs = match (&request.securities, &failure.area.securities) {
+                (Securities::Some(asked), Securities::Some(failed)) => failed.iter().any(|code| asked.contains(code)),
+                _ => true,
+            };
+            theirs && failure.area.span.from <= to && from <= failure.area.span.to
+        };
+        let failures = self.store.failures(Some(dataset), false).await?;
+        Ok(failures.into_iter().filter(concerns).collect())
     }
 
     /// Requests that nobody has brought to a good end since the run was asked for. What a run did before it was broken
@@ -131,10 +155,14 @@ impl Scheduler {
         let tasks = self.tasks_since(run.created_at).await?;
         let since = |task: &&Task| task.created_at >= run.created_at && task.outcome == Some(Outcome::Success);
         let done: Vec<&Task> = tasks.iter().filter(since).collect();
-        let is_done = |(dataset, request): &(String, Request)| {
-            done.iter().any(|task| task.dataset == *dataset && task.request == *request)
-        };
-        Ok(requests.into_iter().filter(|wanted| !is_done(wanted)).collect())
+        let mut left = Vec::new();
+        for (dataset, request) in requests {
+            let is_done = done.iter().any(|task| task.dataset == dataset && task.request == request);
+            if !is_done || !self.failures_left(&dataset, &request).await?.is_empty() {
+                left.push((dataset, request));
+            }
+        }
+        Ok(left)
     }
 
     async fn tasks_since(&self, since: Instant) -> Result<Vec<Task>> {
@@ -254,6 +282,22 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+}
+
+fn bound(day: &Option<String>, open: Day) -> Result<Day> {
+    day.as_deref().map_or(Ok(open), Day::parse)
+}
+
+fn passed_over(dataset: &str, failures: &[Failure]) -> Piece {
+    if failures.is_empty() {
+        return Piece::Green;
+    }
+    let why = format!("{dataset}: {} slices that failed before were passed over", failures.len());
+    let again = failures.iter().filter(|failure| failure.attempts < failure.attempts_max);
+    match again.map(|failure| failure.next_attempt_at).min() {
+        Some(at) => Piece::Again { why, not_before: Some(at), worked: false },
+        None => Piece::Stays { why: format!("{why}; see `tidegate failures`"), worked: false },
     }
 }
 
