@@ -1,7 +1,7 @@
 //! The mission's ranges of days, the scheduler's control and the log, through the real program.
 
 use serde_json::{Value, json};
-use tidegate::model::{Change, Commit, Day, Journal, JournalEntry, Level};
+use tidegate::model::{Change, Commit, Journal, JournalEntry, Level};
 use tidegate::sim::{Fault, Rule};
 use tidegate::store::Store;
 
