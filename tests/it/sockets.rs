@@ -340,7 +340,7 @@ fn a_slow_reader_is_cut_off_with_a_reason_and_nobody_waits_for_it() {
             "--role",
             "api",
             "--set",
-            "serve.socket_queue=32",
+            "serve.socket_queue=128",
             "--set",
             "serve.socket_recover=100",
             "--set",

@@ -23,6 +23,9 @@ const OVERVIEW_PAUSE: Duration = Duration::from_secs(1);
 const RECOVERIES_AT_ONCE: usize = 4;
 /// How long to wait for events that a client has seen and this process has not: another process told it of them.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait when much was told at once, so that whoever reads can take it. It is not for those who do not read: their
+/// queues fill up all the same.
+const PACE: Duration = Duration::from_millis(20);
 /// How long to wait before the store is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -247,7 +250,16 @@ impl Hub {
         let mut told: HashMap<Channel, Vec<Publication>> = HashMap::new();
         loop {
             // Somebody may have come to listen to one more channel in the meantime.
-            let Err(missing) = self.state().deliver(events, &told, self.feed.epoch(), &self.figures) else { return };
+            let delivered = self.state().deliver(events, &told, self.feed.epoch(), &self.figures);
+            let missing = match delivered {
+                Ok(crowded) => {
+                    if crowded {
+                        sleep(PACE).await;
+                    }
+                    return;
+                }
+                Err(missing) => missing,
+            };
             for channel in missing {
                 let publications = match channel {
                     // Told on its own, less often.
@@ -293,15 +305,15 @@ impl State {
         audience.members.insert(member.id, member.clone());
     }
 
-    /// Hands out what is told of these events, all channels at once; channels of which nothing was told come back, and
-    /// then nothing was handed out.
+    /// Hands out what is told of these events, all channels at once, and says whether a queue is more than half full.
+    /// Channels of which nothing was told come back, and then nothing was handed out.
     fn deliver(
         &mut self,
         events: &[Arc<Event>],
         told: &HashMap<Channel, Vec<Publication>>,
         epoch: &str,
         figures: &Figures,
-    ) -> std::result::Result<(), Vec<Channel>> {
+    ) -> std::result::Result<bool, Vec<Channel>> {
         let missing: Vec<Channel> =
             self.channels.keys().filter(|channel| !told.contains_key(channel)).cloned().collect();
         if !missing.is_empty() {
@@ -320,7 +332,8 @@ impl State {
             self.members.values().filter(of_key).for_each(|member| member.cut(EXPIRED));
         }
         self.cursor = events.last().map_or(self.cursor, |event| event.id);
-        Ok(())
+        let is_full = |member: &Arc<Member>| member.queue.capacity() < member.queue.max_capacity() / 2;
+        Ok(self.members.values().any(is_full))
     }
 }
 
