@@ -70,6 +70,9 @@ async function reads(visitor, stage, shots) {
   const wrong = [];
   const heard = (answer) => {
     const method = answer.request().method();
+    const { pathname } = new URL(answer.url());
+    // The answer to the login may still be under way, and a plan changes nothing.
+    if (['/api/v1/session', '/api/v1/plan'].includes(pathname) && answer.status() !== 403) return;
     if (answer.status() === 403 || method !== 'GET') wrong.push(`${method} ${new URL(answer.url()).pathname}: ${answer.status()}`);
   };
   page.on('response', heard);
