@@ -12,6 +12,7 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
@@ -148,6 +149,7 @@ pub struct Servers<'c> {
     engines: Engines,
     stop: Stop,
     serving: JoinSet<Result<()>>,
+    keeps_log: bool,
 }
 
 impl<'c> Servers<'c> {
@@ -155,11 +157,28 @@ impl<'c> Servers<'c> {
         let poll = Duration::from_millis(context.options().serve.poll_ms);
         let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
         let engines = context.engines(store.clone());
-        Ok(Servers { context, store, feed, engines, stop: stop.clone(), serving: JoinSet::new() })
+        Ok(Servers { context, store, feed, engines, stop: stop.clone(), serving: JoinSet::new(), keeps_log: false })
+    }
+
+    /// Levels as the store has them, and records that matter kept in it.
+    fn keep_log(&mut self) {
+        if std::mem::replace(&mut self.keeps_log, true) {
+            return;
+        }
+        let options = &self.context.options().log;
+        let options = JournalOptions { days: options.store_days, records_max: options.store_records_max };
+        let (log, clock, store) = (&self.context.log, self.context.clock.clone(), self.store.clone());
+        tokio::spawn(log.clone().follow(self.feed.clone(), store.clone()));
+        let (keeper, stop) = (log.keeper(), self.stop.clone());
+        self.serving.spawn(async move {
+            keeper.run(store, clock, options, async { stop.wait().await }).await;
+            Ok(())
+        });
     }
 
     /// The API and the dashboard; the answer is their address.
     pub async fn answer(&mut self, listen: &str) -> Result<String> {
+        self.keep_log();
         let context = self.context;
         let (listener, address) = bind(listen).await?;
         let options = &context.options().serve;
@@ -198,6 +217,7 @@ impl<'c> Servers<'c> {
 
     /// Jobs and runs.
     pub fn work(&mut self) {
+        self.keep_log();
         let context = self.context;
         let waiting = Arc::new(ByClock(context.clock.clone()));
         let (catalog, clock) = (context.catalog.clone(), context.clock.clone());

@@ -157,6 +157,7 @@ impl Engine {
             let round = self.work(task, fence, planned, &turn, partners, stop, watcher).await?;
             rounds.doubts.extend(round.doubts.iter().cloned());
             for note in &round.dismissed {
+                tracing::info!(task = task.id, dataset = dataset.name, note, "a source is set aside");
                 watcher.tell(|progress| progress.note = Some(note.clone()));
                 rounds.notes.push(note.clone());
             }

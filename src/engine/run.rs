@@ -142,6 +142,7 @@ impl Engine {
         let _in_hand = in_hand.ok_or_else(|| Error::conflict(format!("this process is running task {id} already")))?;
         let (fence, lease) = self.take(id).await?;
         let mut task = self.task(id).await?;
+        tracing::info!(task = id, dataset = task.dataset, "task begins");
         let is_table = self.catalog.get(&task.dataset)?.database.is_some();
         let mut rounds = Rounds::new(task.created_at, task.request.force);
         let work = async {
@@ -324,6 +325,7 @@ impl Engine {
             progress.phase = Phase::Finished;
             progress.totals = totals;
         });
+        tell_end(&task, failure.as_ref());
         match failure {
             Some(error) => Err(error),
             None => written.map(|_| task),
@@ -338,6 +340,17 @@ impl Engine {
     pub async fn task(&self, id: TaskId) -> Result<Task> {
         let task = self.store.task(id).await?;
         task.ok_or_else(|| Error::not_found(format!("there is no task {id}")).hint("see `tidegate tasks`"))
+    }
+}
+
+/// One record of how a task ended, or why it waits.
+fn tell_end(task: &Task, failure: Option<&Error>) {
+    let Task { id, dataset, totals, note, .. } = task;
+    let state = task.outcome.map_or(task.state.name(), |outcome| outcome.name());
+    let (slices, slices_failed, rows) = (totals.slices_done, totals.slices_failed, totals.rows_answered);
+    match failure {
+        Some(error) => tracing::warn!(task = id, dataset, state, slices, slices_failed, rows, %error, "task ended"),
+        None => tracing::info!(task = id, dataset, state, slices, slices_failed, rows, note, "task ended"),
     }
 }
 

@@ -118,7 +118,7 @@ impl Scheduler {
         self.tell_whole(&engine, &datasets).await?;
         let mut pieces = Vec::new();
         for one in &synced {
-            pieces.push(self.piece(one, &requests).await?);
+            pieces.push(self.piece(one, &requests, run.job.is_some()).await?);
         }
         if run.work.action == Action::Check && !stop.asked() {
             pieces.extend(audited(&engine, &datasets).await?);
@@ -126,8 +126,12 @@ impl Scheduler {
         Ok(pieces)
     }
 
-    async fn piece(&self, synced: &Synced, requests: &Wanted) -> Result<Piece> {
-        let refresh_hours = self.catalog.get(&synced.dataset).map_or(0, |known| known.publish.refresh_hours);
+    async fn piece(&self, synced: &Synced, requests: &Wanted, of_job: bool) -> Result<Piece> {
+        let refresh_hours = match of_job {
+            true => self.catalog.get(&synced.dataset).map_or(0, |known| known.publish.refresh_hours),
+            // Whoever asked is told now; a thin answer is asked for again by whatever syncs the table next.
+            false => i32::MAX,
+        };
         let piece = of_table(synced, refresh_hours, self.clock.now());
         let asked = requests.iter().find(|(dataset, _)| *dataset == synced.dataset);
         match asked.filter(|_| piece == Piece::Green) {

@@ -14,6 +14,7 @@ pub mod keys;
 mod layers;
 pub mod live;
 mod logs;
+mod metrics;
 mod mission;
 mod openapi;
 mod probes;
@@ -44,6 +45,7 @@ use access::Access;
 use cache::Cache;
 use keys::Ring;
 use live::Live;
+use metrics::Metrics;
 pub use settings::Setting;
 use trail::Trail;
 
@@ -117,6 +119,7 @@ pub struct Service(Arc<Inner>);
 
 pub struct Inner {
     parts: Parts,
+    metrics: Metrics,
     access: Access,
 }
 
@@ -170,7 +173,8 @@ impl Service {
         tokio::spawn(ring.clone().follow(parts.feed.clone()));
         let trail = Trail::start(parts.store.clone(), parts.clock.clone());
         let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
-        Ok(Service(Arc::new(Inner { parts, access })))
+        let metrics = Metrics::start(&parts.feed, &*parts.store).await?;
+        Ok(Service(Arc::new(Inner { parts, metrics, access })))
     }
 
     /// Every route of the service, with the layers around it.
@@ -189,6 +193,7 @@ impl Service {
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), cors::cors))
             .layer(from_fn_with_state(self.clone(), layers::admit))
+            .layer(from_fn_with_state(self.clone(), metrics::observe))
             .layer(from_fn(layers::around))
             .layer(compression)
             .with_state(self)
@@ -210,6 +215,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         logs::routes(),
         v1::routes(),
         live::routes(),
+        metrics::routes(),
         mission::routes(),
     ]
 }
@@ -235,18 +241,52 @@ pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Futur
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
 
-    use super::*;
-
-    #[test]
-    fn a_schema_means_the_same_in_every_module() {
-        let mut seen = BTreeMap::new();
-        for module in modules().into_iter().chain(open_modules()) {
-            let described = serde_json::to_value(module.into_openapi()).unwrap();
-            for (name, schema) in described["components"]["schemas"].as_object().into_iter().flatten() {
-                let before = seen.entry(name.clone()).or_insert_with(|| schema.clone());
-                assert_eq!(before, schema, "two types are described under the name {name}: rename one");
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
             }
         }
+    }
+
+    /// The names under which a file describes types.
+    fn described(text: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if !(line.trim_start().starts_with("#[derive(") && line.contains("ToSchema")) {
+                continue;
+            }
+            let mut given = None;
+            for line in lines.by_ref() {
+                given = given.or(line.split_once("(as = ").map(|(_, rest)| rest.to_string()));
+                let plain = !line.trim_start().starts_with(['/', '#']);
+                if let Some((_, rest)) = line.split_once("struct ").or(line.split_once("enum ")).filter(|_| plain) {
+                    let name = given.unwrap_or(rest.to_string());
+                    names.push(name.chars().take_while(|letter| letter.is_alphanumeric()).collect());
+                    break;
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn a_schema_has_a_name_of_its_own() {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for path in files {
+            for name in described(&std::fs::read_to_string(&path).unwrap()) {
+                let before = seen.insert(name.clone(), path.clone());
+                assert_eq!(before, None, "{}: {name} is described already: #[schema(as = OtherName)]", path.display());
+            }
+        }
+        assert!(seen.len() > 20, "{seen:?}");
     }
 }

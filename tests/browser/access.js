@@ -11,8 +11,8 @@ import { assert, until } from './report.js';
 async function makeKey(page, name, role) {
   await page.getByRole('button', { name: 'New key' }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Name').fill(name);
-  if (role) await dialog.getByLabel('Role').selectOption(role);
+  await dialog.getByLabel('Name', { exact: true }).fill(name);
+  if (role) await dialog.getByLabel('Role', { exact: true }).selectOption(role);
   await dialog.getByRole('button', { name: 'New key' }).click();
   const text = (await dialog.locator('pre').innerText()).trim();
   assert(text.length > 20, `the key is shown: ${text.length} characters`);
@@ -22,7 +22,7 @@ async function makeKey(page, name, role) {
 }
 
 async function logIn(page, key) {
-  await page.getByLabel('Key').fill(key);
+  await page.getByLabel('Key', { exact: true }).fill(key);
   await page.getByRole('button', { name: 'Log in' }).click();
 }
 

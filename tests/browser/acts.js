@@ -37,10 +37,10 @@ export const jobs = (browser, stage, shots) => as(browser, stage, async (page) =
   await settled(page, '#jobs tbody tr');
   await page.getByRole('button', { name: 'New job' }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Name').fill('Not A Name');
+  await dialog.getByLabel('Name', { exact: true }).fill('Not A Name');
   await dialog.getByText('only lower-case letters').waitFor();
-  await dialog.getByLabel('Name').fill('desk-evening');
-  await dialog.getByLabel('Title').fill('Evening at the desk');
+  await dialog.getByLabel('Name', { exact: true }).fill('desk-evening');
+  await dialog.getByLabel('Title', { exact: true }).fill('Evening at the desk');
   const cron = dialog.getByLabel('Cron, Asia/Shanghai');
   await cron.fill('0 18 * *');
   await dialog.getByText('five fields are wanted').waitFor();
@@ -76,7 +76,7 @@ export const sources = (browser, stage) => as(browser, stage, async (page) => {
   await page.locator('#mirrors pre').getByText('tushare.pro_api').waitFor();
   await card.getByRole('button', { name: /^(Replace|Set)$/ }).click();
   const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Token').fill('world-token');
+  await dialog.getByLabel('Token', { exact: true }).fill('world-token');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await dialog.waitFor({ state: 'detached' });
   await until('the token to come from here', async () => {

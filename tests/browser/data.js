@@ -126,7 +126,7 @@ export async function downloads(browser, stage) {
     await settled(page, '#rows tbody tr');
     await page.getByRole('button', { name: /Columns and filters/ }).click();
     await page.getByLabel('Column', { exact: true }).selectOption('ts_code');
-    await page.getByLabel('Values').fill(stage.code);
+    await page.getByLabel('Values', { exact: true }).fill(stage.code);
     await page.getByRole('button', { name: 'Add the filter' }).click();
     await until('one security', async () => {
       const codes = await page.locator('#rows tbody tr td:first-child').allInnerTexts();

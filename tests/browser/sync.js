@@ -16,12 +16,12 @@ export async function syncRange(browser, stage, shots) {
   try {
     await page.goto(`${stage.url}/sync`);
     await settled(page, '#range form');
-    await page.getByLabel('From').fill('2020-01-01');
+    await page.getByLabel('From', { exact: true }).fill('2020-01-01');
     await until('too many days are refused at once', () => page.locator('#range [role=alert]').count());
-    assert(await page.getByRole('button', { name: 'Start' }).isDisabled(), 'a range that is too long can be started');
-    await page.getByLabel('From').fill(from);
-    await page.getByLabel('To').fill(to);
-    await page.getByRole('button', { name: 'Start' }).click();
+    assert(await page.getByRole('button', { name: 'Start sync' }).isDisabled(), 'a range that is too long can be started');
+    await page.getByLabel('From', { exact: true }).fill(from);
+    await page.getByLabel('To', { exact: true }).fill(to);
+    await page.getByRole('button', { name: 'Start sync' }).click();
     await page.locator('#run').waitFor();
     await page.screenshot({ path: path.join(shots, 'sync-running.png') });
     const done = page.locator('#run .state.good, #run .state.warn, #run .state.bad').first();
@@ -32,7 +32,7 @@ export async function syncRange(browser, stage, shots) {
       const { data } = await get(stage.url, `/api/v1/sync-status?start_date=${from}&end_date=${to}&dataset=daily`);
       return data.totals.pending === 0 && data.totals.success > 0 ? data : null;
     });
-    const figure = page.locator('.figure', { hasText: 'success' }).locator('.value').first();
+    const figure = page.locator('.figure', { hasText: 'Success' }).locator('.value').first();
     await until('the figure of whole days', async () => Number(await figure.innerText()) === after.totals.success);
     const rows = await page.locator('#days tbody tr').count();
     assert(rows === after.total, `${rows} days are listed, ${after.total} are told`);

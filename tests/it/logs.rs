@@ -60,7 +60,7 @@ fn records_that_matter_are_in_files_in_the_store_in_the_api_and_on_the_command_l
     let world = small_world();
     let serving = Serving::start(&world, &[]);
     put(&serving, "/api/v1/log-levels", json!({ "engine": "debug" })).of_status(200);
-    let run = serving.ask(Method::POST, "/api/v1/runs", &OURS, Some(json!({ "datasets": ["daily"], "from": "2024-01-02" })));
+    let run = serving.ask(Method::POST, "/api/v1/runs", &OURS, Some(json!({ "datasets": ["trade_cal"] })));
     let run = run.of_status(202)["id"].as_i64().unwrap();
     let state = || serving.get(&format!("/api/v1/runs/{run}")).of_status(200)["state"].as_str().unwrap().to_string();
     until(state, |state| state == "success");

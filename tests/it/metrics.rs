@@ -83,7 +83,8 @@ fn read(text: &str) -> BTreeMap<String, Family> {
         if let Some(help) = line.strip_prefix("# HELP ") {
             current = help.split(' ').next().unwrap().to_string();
             assert!(is_name(&current, true) && !families.contains_key(&current), "twice: {line}");
-            let kind = lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {current} "))).expect("its type");
+            let kind =
+                lines.next().and_then(|line| line.strip_prefix(&format!("# TYPE {current} "))).expect("its type");
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{kind}");
             families.insert(current.clone(), Family { kind: kind.to_string(), samples: Vec::new() });
             continue;
@@ -177,7 +178,9 @@ fn figures_are_well_formed_and_those_of_the_store() {
     // Routes, not paths: what is asked for has no bound.
     let count = |route| of("tidegate_http_request_seconds", &[("route", route), ("le", "+Inf")]);
     assert_eq!((count("/api/v1/tasks/{id}"), count("/healthz"), count("(none)")), (2.0, 1.0, 2.0));
-    for process in ["process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+    for process in
+        ["process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"]
+    {
         assert!(of(process, &[]) > 0.0, "{process}");
     }
 }

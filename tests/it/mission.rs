@@ -9,9 +9,9 @@ use tidegate::sim::{Fault, Rule};
 use crate::serving::{Answer, Serving};
 use crate::world::{Wanted, World};
 
-/// A small market, so that a sync is a matter of moments.
+/// A market of two months.
 pub fn small() -> Wanted {
-    Wanted { securities: 12, ..Wanted::default() }
+    Wanted::default()
 }
 
 /// A market whose daily bars never come: whatever asks for them is under way until the end of the test.
@@ -167,17 +167,17 @@ fn what_no_sync_can_mean_is_refused_and_named() {
         (trigger, json!({"preferred_sources": ["wind"]}), "\"wind\""),
         (trigger, json!({"preferred_sources": ["baostock"]}), "baostock is not enabled"),
         (trigger, json!({"periods": ["hourly"]}), "hourly"),
-        (trigger, json!({"periods": "daily"}), "periods"),
+        (trigger, json!({"periods": "daily"}), "\"daily\""),
         (trigger, json!({"symbols": ["999999"]}), "999999"),
         (trigger, json!({"symbols": ["999999.SZ"]}), "999999.SZ"),
         (trigger, json!({"symbols": ["pingan"]}), "pingan"),
         (trigger, json!({"symbol": "000001"}), "symbol"),
-        (trigger, json!({"force": "yes"}), "force"),
-        (trigger, json!([]), ""),
+        (trigger, json!({"force": "yes"}), "\"yes\""),
+        (trigger, json!([]), "not a JSON object"),
         (full, json!({"data_sources": ["wind"]}), "\"wind\""),
         (full, json!({"days_back": 3}), "days_back"),
         (incremental, json!({"days_back": 0}), "days_back is 0"),
-        (incremental, json!({"days_back": -1}), "days_back"),
+        (incremental, json!({"days_back": -1}), "-1"),
         (incremental, json!({"days_back": 100_000}), "days_back is 100000"),
         (incremental, json!({"periods": ["hourly"]}), "hourly"),
         (history, json!({"start_date": "2024-02-30"}), "2024-02-30"),

@@ -12,6 +12,8 @@ use crate::world::World;
 pub struct Serving<'w> {
     pub world: &'w World,
     pub url: String,
+    /// What it said of itself when it began.
+    pub started: Value,
     child: Child,
 }
 
@@ -63,7 +65,7 @@ impl<'w> Serving<'w> {
         // Whatever it prints later must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let url = started["url"].as_str().expect("an address").to_string();
-        Serving { world, url, child }
+        Serving { world, url, started, child }
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -3,7 +3,7 @@
 import { act, api, useGet } from '../api.js';
 import { Badge, Button, Card, Empty, Loaded, State, Table, confirm } from '../components.js';
 import { NONE, ago, instant, moment } from '../format.js';
-import { t, titleOf, word } from '../i18n.js';
+import { said, t, titleOf, word } from '../i18n.js';
 import { may } from '../roles.js';
 import { go } from '../router.js';
 import { RunState } from '../states.js';
@@ -32,7 +32,7 @@ function Next({ jobs }) {
   return html`<${Card} id="next" title=${t('jobs.next')}>
     <ol class="next-runs">${coming.map((job) => html`<li key=${job.id}>
       <time title=${moment(job.next_run)}>${instant(job.next_run, { seconds: false })}<small>${ago(job.next_run)}</small></time>
-      <span><b>${titleOf(job)}</b><small>${job.reason}</small></span></li>`)}</ol>
+      <span><b>${titleOf(job)}</b><small>${said(job.reason)}</small></span></li>`)}</ol>
   <//>`;
 }
 
@@ -67,7 +67,7 @@ function List({ jobs, reload, edit }) {
     },
     {
       name: 'next_run', label: t('jobs.next.run'), wrap: true,
-      view: (job) => html`<span class="due">${job.next_run ? html`<time title=${moment(job.next_run)}>${instant(job.next_run, { seconds: false })} · ${ago(job.next_run)}</time>` : NONE}<small class="faint">${job.reason}</small></span>`,
+      view: (job) => html`<span class="due">${job.next_run ? html`<time title=${moment(job.next_run)}>${instant(job.next_run, { seconds: false })} · ${ago(job.next_run)}</time>` : NONE}<small class="faint">${said(job.reason)}</small></span>`,
     },
     {
       name: 'last_run', label: t('jobs.last.run'), value: (job) => job.last_run?.created_at,

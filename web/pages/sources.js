@@ -3,7 +3,7 @@
 import { act, api, useGet } from '../api.js';
 import { Badge, Button, Card, Dialog, Empty, Loaded, Meter, State, TextField, confirm } from '../components.js';
 import { NONE, ago, moment, number, percent } from '../format.js';
-import { t, word } from '../i18n.js';
+import { said, t, word } from '../i18n.js';
 import { may } from '../roles.js';
 import { toast } from '../toast.js';
 import { html, useState } from '../view.js';
@@ -89,8 +89,8 @@ function Source({ source, reload }) {
     ${may('operate') && source.enabled && html`<${Button} small icon="retry" run=${probe}>${t('source.probe')}<//>`}`;
   return html`<${Card} id=${`source-${source.name}`} title=${source.name} note=${t('source.rank', { rank: source.rank, count: number(source.datasets) })} actions=${actions}>
     <p class="note">${source.description}</p>
-    ${!source.open && source.enabled && html`<p class="why">${source.why_not}</p>`}
-    ${source.open && source.standing !== 'good' && html`<p class="why">${t('source.demoted', { why: source.standing })}</p>`}
+    ${!source.open && source.enabled && html`<p class="why">${said(source.why_not)}</p>`}
+    ${source.open && source.standing !== 'good' && html`<p class="why">${t('source.demoted', { why: said(source.standing) })}</p>`}
     <dl class="facts">
       <dt>${t('token')}</dt><${Token} source=${source} reload=${reload} />
       <dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>

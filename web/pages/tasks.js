@@ -3,7 +3,7 @@
 import { useGet } from '../api.js';
 import { Button, Card, Empty, Loaded, SelectField, Table, Tabs, TaskProgress } from '../components.js';
 import { ago, between, duration, instant, moment, number, rate } from '../format.js';
-import { t, word } from '../i18n.js';
+import { said, t, word } from '../i18n.js';
 import { Older, usePages } from '../paging.js';
 import { go, route, setQuery } from '../router.js';
 import { RunState, TaskState } from '../states.js';
@@ -77,7 +77,7 @@ function Runs({ query }) {
     { name: 'state', label: t('tasks.state'), view: (run) => html`<${RunState} run=${run} />` },
     { name: 'work', label: t('runs.work'), wrap: true, sort: false, view: (run) => workInWords(run.work) },
     { name: 'job', label: t('runs.asked'), view: (run) => run.job ?? run.asked_by },
-    { name: 'reason', label: t('runs.reason'), wrap: true, hide: 'phone', sort: false, view: (run) => html`<small>${run.reason}</small>` },
+    { name: 'reason', label: t('runs.reason'), wrap: true, hide: 'phone', sort: false, view: (run) => html`<small>${said(run.reason)}</small>` },
     { name: 'attempt', label: t('runs.attempt'), number: true, hide: 'phone' },
     {
       name: 'created_at', label: t('tasks.created'), value: (run) => run.created_at,

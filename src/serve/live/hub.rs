@@ -19,8 +19,11 @@ use crate::model::{Event, EventType, Result};
 const EVENTS_AT_ONCE: usize = 256;
 /// How often the overview is told to have changed, at most.
 const OVERVIEW_PAUSE: Duration = Duration::from_secs(1);
-/// Recoveries at the same time: each holds what was missed in memory until it is sent.
-const RECOVERIES_AT_ONCE: usize = 8;
+/// Recoveries that are put together at the same time.
+const RECOVERIES_AT_ONCE: usize = 4;
+/// An answer to a recovery from which on it is a large one, and how many large ones may wait to be sent.
+const LARGE_BYTES: usize = 64 * 1024;
+const LARGE_AT_ONCE: usize = 16;
 /// How long to wait for events that a client has seen and this process has not: another process told it of them.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
 /// How long to wait before the store is asked again.
@@ -29,13 +32,13 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// One frame for a socket.
 pub struct Outgoing {
     pub text: Utf8Bytes,
-    /// The place of a recovery, given back when the frame is sent.
-    _recovery: Option<OwnedSemaphorePermit>,
+    /// The place of a large answer, given back when the frame is sent.
+    _large: Option<OwnedSemaphorePermit>,
 }
 
 impl Outgoing {
     pub fn new(text: impl Into<Utf8Bytes>) -> Outgoing {
-        Outgoing { text: text.into(), _recovery: None }
+        Outgoing { text: text.into(), _large: None }
     }
 }
 
@@ -90,7 +93,8 @@ pub struct Hub {
     pub figures: Figures,
     teller: Teller,
     state: Mutex<State>,
-    recoveries: Arc<Semaphore>,
+    recoveries: Semaphore,
+    large: Arc<Semaphore>,
     numbers: AtomicU64,
 }
 
@@ -116,8 +120,9 @@ impl Drop for Seat {
 impl Hub {
     pub fn new(feed: Feed, teller: Teller, options: SocketOptions) -> Hub {
         let state = Mutex::new(State { cursor: feed.head(), ..State::default() });
-        let recoveries = Arc::new(Semaphore::new(RECOVERIES_AT_ONCE));
-        Hub { feed, options, teller, state, recoveries, figures: Figures::default(), numbers: AtomicU64::default() }
+        let (recoveries, large) = (Semaphore::new(RECOVERIES_AT_ONCE), Arc::new(Semaphore::new(LARGE_AT_ONCE)));
+        let (figures, numbers) = (Figures::default(), AtomicU64::default());
+        Hub { feed, options, figures, teller, state, recoveries, large, numbers }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -161,19 +166,15 @@ impl Hub {
     /// Listens from where the client stands, when everything since then can be told; else from here on, and the client is
     /// told so.
     pub async fn recover(&self, channel: &Channel, member: &Arc<Member>, id: u64, from: &Position) -> Result<()> {
-        let recovery = self.recoveries.clone().acquire_owned().await.ok();
-        let wait = self.feed.wait(from.offset.saturating_sub(1));
-        // Without it the position is beyond the log, and is refused as such.
-        drop(timeout(CATCH_UP_WAIT, wait).await);
+        if from.epoch == self.feed.epoch() {
+            // Another process may have told of events that this one has not seen. Without them the position is refused.
+            drop(timeout(CATCH_UP_WAIT, self.feed.wait(from.offset.saturating_sub(1))).await);
+        }
         if !self.proves(from) {
-            self.figures.recoveries_refused.fetch_add(1, Ordering::Relaxed);
-            let mut state = self.state();
-            let position = self.position(state.cursor);
-            if member.give(Outgoing::new(frames::recovered(id, &position, None))) {
-                state.listen(channel, member);
-            }
+            self.begin_anew(channel, member, id);
             return Ok(());
         }
+        let _place = self.recoveries.acquire().await;
         let (mut missed, mut known) = (Vec::new(), from.offset);
         loop {
             loop {
@@ -183,14 +184,32 @@ impl Hub {
                 known = last;
             }
             let answer = frames::recovered(id, &self.position(known), Some((from.offset, &missed)));
+            let large = match answer.len() > LARGE_BYTES {
+                true => self.large.clone().try_acquire_owned().ok(),
+                false => None,
+            };
+            if large.is_none() && answer.len() > LARGE_BYTES {
+                self.begin_anew(channel, member, id);
+                return Ok(());
+            }
             let mut state = self.state();
             if state.cursor <= known {
                 self.figures.recoveries.fetch_add(1, Ordering::Relaxed);
-                if member.give(Outgoing { text: answer.into(), _recovery: recovery }) {
+                if member.give(Outgoing { text: answer.into(), _large: large }) {
                     state.listen(channel, member);
                 }
                 return Ok(());
             }
+        }
+    }
+
+    /// Listens from here on, without what was missed.
+    fn begin_anew(&self, channel: &Channel, member: &Arc<Member>, id: u64) {
+        self.figures.recoveries_refused.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.state();
+        let position = self.position(state.cursor);
+        if member.give(Outgoing::new(frames::recovered(id, &position, None))) {
+            state.listen(channel, member);
         }
     }
 

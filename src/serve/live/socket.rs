@@ -25,8 +25,6 @@ const ERRORS_MAX: u32 = 100;
 const FRAMES_MAX: u32 = 2_000;
 /// Frames that are sent in one step.
 const FRAMES_AT_ONCE: usize = 16;
-/// How long the last words to a client may take.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How a socket ended.
 enum End {
@@ -74,12 +72,15 @@ impl Socket {
     pub async fn converse(mut self, socket: WebSocket) {
         let (mut sink, mut stream) = socket.split();
         let end = self.exchange(&mut sink, &mut stream).await;
-        let hub = self.hub.clone();
-        // Whatever still waits for the client is not kept while it is told why.
-        drop(self);
+        // Nothing more comes, and what still waits for the client is not kept while it is told why.
+        for channel in self.channels.drain() {
+            self.hub.unsubscribe(&channel, &self.seat.member);
+        }
+        self.seat.queue.close();
+        while self.seat.queue.try_recv().is_ok() {}
         if let End::Close(close) = end {
-            hub.figures.closed(close.code);
-            say_goodbye(sink, stream, close).await;
+            self.hub.figures.closed(close.code);
+            say_goodbye(sink, stream, close, self.hub.options.heartbeat).await;
         }
     }
 
@@ -233,8 +234,13 @@ async fn cut(cut: &mut watch::Receiver<Option<Close>>, closing: &mut watch::Rece
     }
 }
 
-/// Tells why, and waits a moment for the client to read it.
-async fn say_goodbye(mut sink: SplitSink<WebSocket, Message>, mut stream: SplitStream<WebSocket>, close: Close) {
+/// Tells why, and waits for the client to read it, for so long at most.
+async fn say_goodbye(
+    mut sink: SplitSink<WebSocket, Message>,
+    mut stream: SplitStream<WebSocket>,
+    close: Close,
+    wait: Duration,
+) {
     let frame = CloseFrame { code: close.code, reason: close.reason.into() };
     let farewell = async {
         if sink.send(Message::Close(Some(frame))).await.is_ok() {
@@ -242,5 +248,5 @@ async fn say_goodbye(mut sink: SplitSink<WebSocket, Message>, mut stream: SplitS
         }
     };
     // One that does not read it learns it from the cut.
-    drop(timeout(CLOSE_WAIT, farewell).await);
+    drop(timeout(wait, farewell).await);
 }

@@ -97,9 +97,12 @@ mod tests {
         let mut rows = exposition.family("rows_total", Kind::Counter, "Rows.\nA \\ line.");
         rows.sample(&[("job", "daily"), ("source", "a\\b\"c\nd")], 12_345.0);
         rows.sample(&[], f64::INFINITY);
-        exposition
-            .family("seconds", Kind::Histogram, "Time.")
-            .histogram(&[("route", "/")], &[0.5, 1.0], &[90, 7, 3], 41.5);
+        exposition.family("seconds", Kind::Histogram, "Time.").histogram(
+            &[("route", "/")],
+            &[0.5, 1.0],
+            &[90, 7, 3],
+            41.5,
+        );
         let expected = "# HELP rows_total Rows.\\nA \\\\ line.\n\
             # TYPE rows_total counter\n\
             rows_total{job=\"daily\",source=\"a\\\\b\\\"c\\nd\"} 12345\n\

@@ -134,7 +134,7 @@ const SEARCHED_MAX: usize = 200;
 const CONFLICTS_MAX: usize = 10_000;
 
 /// Everything at one glance; cheap, because only what events have changed is counted again.
-#[utoipa::path(get, path = "/api/v1/overview", tag = "overview", responses((status = 200, body = Overview)))]
+#[utoipa::path(get, path = "/api/v1/overview", tag = "state", responses((status = 200, body = Overview)))]
 async fn overview(State(service): State<Service>) -> Result<Json<Overview>, Problem> {
     let now = service.clock.now();
     let engine = service.engines.current().await?;

@@ -4,7 +4,7 @@ import { act, api, useGet } from '../../api.js';
 import { Button, Card, Empty, Figure, Figures, Loaded, Table, TaskProgress, confirm } from '../../components.js';
 import { Spans } from '../../components/spans.js';
 import { between, duration, instant, moment, number } from '../../format.js';
-import { t } from '../../i18n.js';
+import { said, t } from '../../i18n.js';
 import { may } from '../../roles.js';
 import { go } from '../../router.js';
 import { RunState, TaskState } from '../../states.js';
@@ -40,8 +40,8 @@ function Whole({ run, reload }) {
   return html`
     <${Card} id="run" title=${t('runs.run', { id: run.id })} actions=${actions}>
       <p class="lead">${workInWords(run.work)}</p>
-      <p class="note">${t('runs.by', { who: run.job ?? run.asked_by, reason: run.reason })}</p>
-      ${run.note && html`<p class="note">${run.note}</p>`}
+      <p class="note">${t('runs.by', { who: run.job ?? run.asked_by, reason: said(run.reason) })}</p>
+      ${run.note && html`<p class="note">${said(run.note)}</p>`}
       <${Figures}>
         <${Figure} label=${t('tasks.created')} value=${instant(run.created_at)} note=${run.due_at ? t('runs.due', { time: moment(run.due_at) }) : moment(run.created_at)} />
         <${Figure} label=${t('tasks.took')} value=${duration(run.started_at ? between(run.started_at, run.finished_at) : null)} note=${run.started_at ? moment(run.started_at) : t('runs.not.before', { time: moment(run.not_before) })} />

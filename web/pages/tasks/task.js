@@ -4,7 +4,7 @@ import { useGet } from '../../api.js';
 import { Badge, Button, Card, Empty, Figure, Figures, Loaded, TaskProgress } from '../../components.js';
 import { Spans } from '../../components/spans.js';
 import { between, bytes, duration, moment, number } from '../../format.js';
-import { t } from '../../i18n.js';
+import { said, t } from '../../i18n.js';
 import { TaskState } from '../../states.js';
 import { html } from '../../view.js';
 import { requestInWords } from '../../work.js';
@@ -31,7 +31,7 @@ function Whole({ task, reload }) {
   return html`
     <${Card} id="task" title=${title} actions=${html`<${TaskState} task=${task} /><${TaskActions} task=${task} done=${reload} />`}>
       <p class="lead">${requestInWords(task.request)}</p>
-      ${task.note && html`<p class="note">${task.note}</p>`}
+      ${task.note && html`<p class="note">${said(task.note)}</p>`}
       <${TaskProgress} task=${task} />
       <${Figures}>
         <${Figure} label=${t('tasks.took')} value=${duration(took)} note=${moment(task.started_at)} />
