@@ -46,7 +46,6 @@ struct Wanted {
     #[param(max_length = 200)]
     q: Option<String>,
     /// Only records before this one: `next` of the page before.
-    #[param(minimum = 1)]
     before: Option<i64>,
     /// Records of one page; by default `serve.page_rows`.
     #[param(minimum = 1)]

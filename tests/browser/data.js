@@ -27,7 +27,10 @@ function pixels(page, column) {
     for (const canvas of document.querySelectorAll('.candles canvas')) {
       if (!canvas.width || !canvas.height) continue;
       const box = canvas.getBoundingClientRect();
-      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      // Read from a copy: reading from the chart's own canvas makes the browser warn.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
       // The candles: the pane at the top, without the axis at its right; the crosshair has a canvas of its own.
       const candles = box.top - frame.top < 20 && box.left - frame.left < 20 && box.height > 150;
       const x = at === null ? -1 : Math.round((at - box.left) * (canvas.width / box.width));

@@ -3,7 +3,7 @@
 import { act, api, useGet } from '../api.js';
 import { Badge, Button, Card, Dialog, Empty, Loaded, Meter, State, TextField, confirm } from '../components.js';
 import { NONE, ago, moment, number, percent } from '../format.js';
-import { said, t, word } from '../i18n.js';
+import { said, t } from '../i18n.js';
 import { may } from '../roles.js';
 import { toast } from '../toast.js';
 import { html, useState } from '../view.js';
@@ -33,12 +33,12 @@ function Token({ source, reload }) {
     const asked = { title: t('token.remove.title', { source: source.name }), text: t('token.remove.text'), yes: t('token.remove'), danger: true };
     if (await confirm(asked)) await act(api.delete(`/api/v1/secrets/${source.name}`), t('token.removed')).then(reload);
   };
-  const stored = token.set && ['store', 'dashboard', 'secret'].some((name) => String(token.from ?? '').includes(name));
+  const here = token.from === 'the store';
   return html`<dd class="row">
     ${token.set ? html`<${Badge} tone="good">${t('token.set')}<//>` : html`<${Badge} tone=${token.needed ? 'bad' : ''}>${t(token.needed ? 'token.missing' : 'token.none')}<//>`}
-    ${token.set && token.from && html`<small>${t('token.from', { from: word('origin', token.from) })}</small>`}
+    ${token.set && token.from && html`<small>${t('token.from', { from: here ? t('origin.dashboard') : token.from })}</small>`}
     ${may('admin') && html`<${Button} small run=${() => setSetting(true)}>${t(token.set ? 'token.replace' : 'token.give')}<//>`}
-    ${stored && may('admin') && html`<${Button} small kind="quiet" run=${remove}>${t('token.remove')}<//>`}
+    ${here && may('admin') && html`<${Button} small kind="quiet" run=${remove}>${t('token.remove')}<//>`}
     ${setting && html`<${NewToken} source=${source.name} onClose=${() => setSetting(false)} done=${reload} />`}
   </dd>`;
 }
