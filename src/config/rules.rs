@@ -185,7 +185,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("serve.poll_ms", Integer(10, 60_000)),
     ("jobs.enabled", Any),
     ("jobs.catch_up", OneOf(&["once", "skip"])),
-    ("jobs.attempts", Integer(1, 100)),
+    ("jobs.attempts", Integer(0, 100)),
     ("jobs.retry_minutes", Integer(1, 10_000)),
     ("jobs.runs_at_once", Integer(1, 64)),
     ("jobs.runs_kept", Integer(10, 1_000_000)),

@@ -333,12 +333,8 @@ impl TableRun<'_> {
         let receipt = self.engine.store.commit(commit).await.map_err(WorkEnd::Aborted)?;
         let written = std::mem::take(&mut self.pending);
         self.totals.add(&written);
-        for counts in &receipt.rows {
-            self.totals.rows_inserted += counts.inserted;
-            self.totals.rows_updated += counts.updated;
-            self.totals.rows_unchanged += counts.unchanged;
-            self.totals.rows_withdrawn += counts.withdrawn;
-            self.totals.rows_quarantined += counts.quarantined;
+        for counts in receipt.rows {
+            self.totals.add(&Totals::of_rows(self.source.name(), counts));
         }
         self.pending.write_ms = writing.elapsed().as_millis() as u64;
         let totals = self.totals.clone();

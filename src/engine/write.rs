@@ -18,8 +18,8 @@ use super::run::{Earlier, Queue, Work};
 use crate::check;
 use crate::model::dataset::Shape;
 use crate::model::{
-    Area, Change, Commit, Error, EventType, Evidence, Failure, Fence, Health, Receipt, Result, RowsChange, Securities,
-    Served, Slice, Totals,
+    Area, Change, Commit, Error, EventType, Evidence, Failure, Fence, Health, Result, RowsChange, Securities, Served,
+    Slice, Totals,
 };
 
 /// How the work on a queue of slices ended.
@@ -100,7 +100,7 @@ pub struct Writer<'a> {
     last_errors: BTreeMap<String, String>,
     /// Sources that were set aside: name, error kind, words.
     set_aside: Vec<(String, &'static str, String)>,
-    writing: Option<JoinHandle<Result<(Receipt, Totals)>>>,
+    writing: Option<JoinHandle<Result<Totals>>>,
     end: Option<WorkEnd>,
     /// Everything is held back, up to so many rows, and written in one commit once all of it is there.
     at_once: Option<u64>,
@@ -332,14 +332,18 @@ impl<'a> Writer<'a> {
             return;
         }
         let group = std::mem::take(&mut self.group);
-        let totals = group.totals.clone();
+        let mut totals = group.totals.clone();
+        let sources: Vec<Arc<str>> = group.rows.iter().map(|rows| rows.source.clone()).collect();
         let commit = self.commit_of(group);
         let store = self.engine.store.clone();
         self.writing = Some(tokio::spawn(async move {
             let started = Moment::now();
             let receipt = store.commit(commit).await?;
-            let write_ms = started.elapsed().as_millis() as u64;
-            Ok((receipt, Totals { write_ms, ..totals }))
+            totals.write_ms = started.elapsed().as_millis() as u64;
+            for (source, counts) in sources.iter().zip(receipt.rows) {
+                totals.add(&Totals::of_rows(source, counts));
+            }
+            Ok(totals)
         }));
     }
 
@@ -379,22 +383,14 @@ impl<'a> Writer<'a> {
     async fn wait_for_writing(&mut self) {
         let Some(writing) = self.writing.take() else { return };
         match writing.await {
-            Ok(Ok((receipt, totals))) => self.count(&receipt, &totals),
+            Ok(Ok(totals)) => self.count(&totals),
             Ok(Err(error)) => self.stop_work(WorkEnd::Aborted(error)),
             Err(error) => self.stop_work(WorkEnd::Aborted(Error::bug("writing ended early").caused_by(error))),
         }
     }
 
-    fn count(&mut self, receipt: &Receipt, totals: &Totals) {
+    fn count(&mut self, totals: &Totals) {
         self.totals.add(totals);
-        for counts in &receipt.rows {
-            self.totals.rows_inserted += counts.inserted;
-            self.totals.rows_updated += counts.updated;
-            self.totals.rows_unchanged += counts.unchanged;
-            self.totals.rows_withdrawn += counts.withdrawn;
-            self.totals.rows_quarantined += counts.quarantined;
-            self.totals.rows_conflicting += counts.conflicting;
-        }
         let (_, quota_left) = self.askers[0].gate.usage();
         let totals = self.totals.clone();
         self.askers[0].watcher.tell(|progress| {
@@ -421,7 +417,7 @@ impl<'a> Writer<'a> {
         }
         let commit = Commit { at: self.engine.clock.now(), fence: Some(self.fence), changes };
         match self.engine.store.commit(commit).await {
-            Ok(receipt) => self.count(&receipt, &totals),
+            Ok(_) => self.count(&totals),
             Err(error) => self.stop_work(WorkEnd::Aborted(error)),
         }
     }

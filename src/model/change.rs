@@ -104,8 +104,9 @@ pub enum Change {
     /// it was asked for by stays: job, instant, slot, who and when. A run that is cancelled keeps the tasks and totals
     /// that are stored: whoever cancels it has an older copy.
     Run(Run),
-    /// Takes a pending run, or a running one whose lease has ended, over: state running, fence and attempt raised by one,
-    /// started at the commit's time. Any other is a `Conflict`.
+    /// Takes a pending run, or a running one whose lease has ended, over: state running, fence raised by one, started at
+    /// the commit's time. A pending one begins its next attempt, a running one goes on with the same. Any other is a
+    /// `Conflict`.
     TakeRun {
         run: RunId,
         /// `None`: the caller is the only process that runs tasks on this store.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::area::{Area, Securities};
-use super::change::Lease;
+use super::change::{Counts, Lease};
 use super::clock::Instant;
 use super::error::{Error, Result};
 use super::strategy::How;
@@ -278,6 +278,22 @@ impl Totals {
             &mut self.check_ms,
             &mut self.write_ms,
         ]
+    }
+
+    /// What the rows of one change by `source` add.
+    pub fn of_rows(source: &str, counts: Counts) -> Totals {
+        let served = Served { inserted: counts.inserted, updated: counts.updated, ..Served::default() };
+        let served = (served != Served::default()).then(|| (source.to_string(), served));
+        Totals {
+            rows_inserted: counts.inserted,
+            rows_updated: counts.updated,
+            rows_unchanged: counts.unchanged,
+            rows_withdrawn: counts.withdrawn,
+            rows_quarantined: counts.quarantined,
+            rows_conflicting: counts.conflicting,
+            by_source: served.into_iter().collect(),
+            ..Totals::default()
+        }
     }
 
     pub fn add(&mut self, other: &Totals) {

@@ -159,7 +159,7 @@ struct Times<'a> {
 }
 
 enum By<'a> {
-    Cron(Cron),
+    Cron(Box<Cron>),
     /// Microseconds.
     Every(i64),
     Announcements,
@@ -171,7 +171,7 @@ impl<'a> Times<'a> {
     fn of(job: &'a Job, calendar: &'a TradingCalendar, facts: &'a Facts) -> Result<Times<'a>, String> {
         let by = match &job.trigger {
             Trigger::Cron { expression } => {
-                By::Cron(Cron::parse(expression).map_err(|error| error.message().to_string())?)
+                By::Cron(Box::new(Cron::parse(expression).map_err(|error| error.message().to_string())?))
             }
             Trigger::Every { seconds } => By::Every(i64::from((*seconds).max(1)) * 1_000_000),
             Trigger::Event { on: On::Published { dataset } } => match facts.published.get(dataset) {

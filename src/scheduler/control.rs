@@ -23,6 +23,8 @@ use crate::store::Store;
 const ATTEMPTS_MAX: u32 = 10;
 /// The longest title, in characters.
 const TITLE_CHARS_MAX: usize = 200;
+/// Tries to cancel a run that its worker writes at the same time.
+const CANCELS_MAX: u32 = 5;
 /// Open runs that are looked through.
 const OPEN_RUNS_MAX: usize = 10_000;
 
@@ -140,13 +142,13 @@ impl Control {
         .await
     }
 
-    /// Lets a job run again; at an interval, if one is given. A dataset without a job of its name gets one.
+    /// Lets a job run again; at an interval on any day, if one is given. A dataset without a job of its name gets one.
     pub async fn start(&self, id: &str, every_seconds: Option<u32>, by: &str) -> Result<JobStatus> {
         let trigger = every_seconds.map(|seconds| Trigger::Every { seconds });
         self.activate(id, trigger, by).await
     }
 
-    /// Lets a job run by a cron line. A dataset without a job of its name gets one.
+    /// Lets a job run by a cron line, on any day that it names. A dataset without a job of its name gets one.
     pub async fn schedule(&self, id: &str, expression: &str, by: &str) -> Result<JobStatus> {
         let trigger = Trigger::Cron { expression: expression.to_string() };
         self.activate(id, Some(trigger), by).await
@@ -198,6 +200,17 @@ impl Control {
 
     /// Ends an open run and its tasks for good. What they committed stays.
     pub async fn cancel(&self, id: RunId, by: &str) -> Result<Run> {
+        for _ in 1..CANCELS_MAX {
+            match self.try_to_cancel(id, by).await {
+                // A worker wrote at the same moment.
+                Err(error) if error.kind() == ErrorKind::Conflict && self.run(id).await?.state.is_open() => {}
+                cancelled => return cancelled,
+            }
+        }
+        self.try_to_cancel(id, by).await
+    }
+
+    async fn try_to_cancel(&self, id: RunId, by: &str) -> Result<Run> {
         let mut run = self.run(id).await?;
         run.become_state(RunState::Cancelled)?;
         let now = self.clock.now();
@@ -226,8 +239,10 @@ impl Control {
 
     async fn activate(&self, id: &str, trigger: Option<Trigger>, by: &str) -> Result<JobStatus> {
         let state = Some(JobState::Active);
-        let change = JobChange { state, trigger: trigger.clone(), ..JobChange::default() };
-        match (self.change(id, change, None, by).await, trigger) {
+        // Whoever says when says on which days: those of the schedule before do not hold any more.
+        let days = trigger.as_ref().map(|_| Days::Any);
+        let change = JobChange { state, trigger: trigger.clone(), days, ..JobChange::default() };
+        match (self.change(id, change.clone(), None, by).await, trigger) {
             (Err(error), Some(trigger)) if error.kind() == ErrorKind::NotFound => {
                 let Ok(dataset) = self.catalog.get(id) else { return Err(error) };
                 let new = NewJob {
@@ -240,7 +255,11 @@ impl Control {
                     catch_up: None,
                     attempts: None,
                 };
-                self.create(new, by).await
+                match self.create(new, by).await {
+                    // A scheduler that has just begun has written it meanwhile.
+                    Err(error) if error.kind() == ErrorKind::Conflict => self.change(id, change, None, by).await,
+                    created => created,
+                }
             }
             (changed, _) => changed,
         }

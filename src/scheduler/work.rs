@@ -8,17 +8,20 @@ use tokio::sync::watch;
 use super::Scheduler;
 use super::keep::Keeper;
 use super::verdict::{Again, Piece, Verdict, after_error, of_table, verdict};
+use crate::engine::lease::worker_name;
 use crate::engine::progress::Progress;
 use crate::engine::together::Synced;
 use crate::engine::{Engine, Stop, knowledge};
 use crate::model::{
-    Action, Change, Error, ErrorKind, Failure, Instant, Lease, Outcome, Result, Run, RunId, RunState, RunsWanted,
-    SecurityList, Strategy, Task, TaskId, TaskState, Totals, definition::Kind, job::Job, task::Request,
+    Action, Change, Day, Error, ErrorKind, Failure, Instant, Lease, Outcome, Result, Run, RunId, RunState, RunsWanted,
+    Securities, SecurityList, Strategy, Task, TaskId, TaskState, Totals, definition::Kind, job::Job, task::Request,
 };
 
 /// Tasks that are looked through for those of a run: the newest, and more of them as long as that does not suffice.
 const TASKS_FIRST: usize = 100;
 const TASKS_MAX: usize = 12_800;
+/// How long a run belongs to a worker that has no engine to say so.
+const LEASE_SECONDS: u32 = 30;
 /// How often a table that another request holds is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Open runs that are looked through.
@@ -60,16 +63,19 @@ impl Scheduler {
 
     /// Takes a run and works on it, until it ended, waits for its next attempt, or stopping was asked for.
     pub(super) async fn bring_to_end(&self, known: Run, stop: &Stop) -> Result<()> {
-        let engine = self.engines.current().await?;
-        let lease_seconds = engine.options.lease_seconds;
-        let Some(mut run) = self.take(&known, &engine).await? else { return Ok(()) };
+        // Without an engine (a token is missing) the run says so, instead of waiting for nobody knows what.
+        let engine = self.engines.current().await;
+        let worker = engine.as_ref().map_or_else(|_| worker_name(), |engine| engine.worker.to_string());
+        let lease_seconds = engine.as_ref().map_or(LEASE_SECONDS, |engine| engine.options.lease_seconds);
+        let Some(mut run) = self.take(&known, worker, lease_seconds).await? else { return Ok(()) };
         tracing::info!(run = run.id, job = run.job, attempt = run.attempt, "a run begins");
         let run_stop = Stop::default();
         let keeper = Keeper::start(self, &run, lease_seconds, &run_stop, stop);
-        let pieces = match self.attempt(&engine, &run, &run_stop, &keeper).await {
-            Ok(pieces) => pieces,
-            Err(error) => vec![after_error(&error, false, self.clock.now())],
+        let attempt = match engine {
+            Ok(engine) => self.attempt(&engine, &run, &run_stop, &keeper).await,
+            Err(error) => Err(error),
         };
+        let pieces = attempt.unwrap_or_else(|error| vec![after_error(&error, false, self.clock.now())]);
         let (ours, tasks) = keeper.let_go().await;
         if !ours {
             return self.clear_up_after(run.id).await;
@@ -81,21 +87,16 @@ impl Scheduler {
     }
 
     /// Makes this process the only one whose rewriting of the run counts; `None` when another was quicker.
-    async fn take(&self, known: &Run, engine: &Engine) -> Result<Option<Run>> {
-        let until = self.clock.now().plus_seconds(i64::from(engine.options.lease_seconds));
-        let lease = self.store.shares_tasks().then(|| Lease { worker: engine.worker.to_string(), until });
+    async fn take(&self, known: &Run, worker: String, lease_seconds: u32) -> Result<Option<Run>> {
+        let until = self.clock.now().plus_seconds(i64::from(lease_seconds));
+        let lease = self.store.shares_tasks().then_some(Lease { worker, until });
         match self.commit(vec![Change::TakeRun { run: known.id, lease }]).await {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
             Err(error) => return Err(error),
         }
         let taken = self.store.run(known.id).await?;
-        let mut run = taken.ok_or_else(|| Error::not_found(format!("run {} is gone", known.id)))?;
-        if known.state == RunState::Running {
-            // Its worker died: it is the same attempt that goes on.
-            run.attempt = known.attempt.max(1);
-        }
-        Ok(Some(run))
+        taken.map(Some).ok_or_else(|| Error::not_found(format!("run {} is gone", known.id)))
     }
 
     async fn attempt(&self, engine: &Engine, run: &Run, stop: &Stop, keeper: &Keeper) -> Result<Vec<Piece>> {
@@ -109,20 +110,49 @@ impl Scheduler {
         };
         let requests = engine.requests(&run.work, &known, run.created_at.day())?;
         let datasets: Vec<String> = requests.iter().map(|(dataset, _)| dataset.clone()).collect();
-        let left = self.not_done_yet(run, requests).await?;
+        let left = self.not_done_yet(run, requests.clone()).await?;
         if run.attempt > 1 {
             self.make_failures_due(run, &datasets).await?;
         }
         let synced = self.sync(&engine, left, stop, keeper).await?;
         self.tell_whole(&engine, &datasets).await?;
-        let now = self.clock.now();
-        let refresh_hours = |dataset: &str| self.catalog.get(dataset).map_or(0, |known| known.publish.refresh_hours);
-        let mut pieces: Vec<Piece> =
-            synced.iter().map(|synced| of_table(synced, refresh_hours(&synced.dataset), now)).collect();
+        let mut pieces = Vec::new();
+        for one in &synced {
+            pieces.push(self.piece(one, &requests, run.job.is_some()).await?);
+        }
         if run.work.action == Action::Check && !stop.asked() {
             pieces.extend(audited(&engine, &datasets).await?);
         }
         Ok(pieces)
+    }
+
+    async fn piece(&self, synced: &Synced, requests: &Wanted, of_job: bool) -> Result<Piece> {
+        let refresh_hours = match of_job {
+            true => self.catalog.get(&synced.dataset).map_or(0, |known| known.publish.refresh_hours),
+            // Whoever asked is told now; a thin answer is asked for again by whatever syncs the table next.
+            false => i32::MAX,
+        };
+        let piece = of_table(synced, refresh_hours, self.clock.now());
+        let asked = requests.iter().find(|(dataset, _)| *dataset == synced.dataset);
+        match asked.filter(|_| piece == Piece::Green) {
+            // A task passes over slices that failed before and are not to be tried now: it is green, the table is not.
+            Some((dataset, request)) => Ok(passed_over(dataset, &self.failures_left(dataset, request).await?)),
+            None => Ok(piece),
+        }
+    }
+
+    /// Unresolved failures within a request.
+    async fn failures_left(&self, dataset: &str, request: &Request) -> Result<Vec<Failure>> {
+        let (from, to) = (bound(&request.from, Day::MIN)?, bound(&request.to, Day::MAX)?);
+        let concerns = |failure: &Failure| {
+            let theirs = match (&request.securities, &failure.area.securities) {
+                (Securities::Some(asked), Securities::Some(failed)) => failed.iter().any(|code| asked.contains(code)),
+                _ => true,
+            };
+            theirs && failure.area.span.from <= to && from <= failure.area.span.to
+        };
+        let failures = self.store.failures(Some(dataset), false).await?;
+        Ok(failures.into_iter().filter(concerns).collect())
     }
 
     /// Requests that nobody has brought to a good end since the run was asked for. What a run did before it was broken
@@ -131,10 +161,14 @@ impl Scheduler {
         let tasks = self.tasks_since(run.created_at).await?;
         let since = |task: &&Task| task.created_at >= run.created_at && task.outcome == Some(Outcome::Success);
         let done: Vec<&Task> = tasks.iter().filter(since).collect();
-        let is_done = |(dataset, request): &(String, Request)| {
-            done.iter().any(|task| task.dataset == *dataset && task.request == *request)
-        };
-        Ok(requests.into_iter().filter(|wanted| !is_done(wanted)).collect())
+        let mut left = Vec::new();
+        for (dataset, request) in requests {
+            let is_done = done.iter().any(|task| task.dataset == dataset && task.request == request);
+            if !is_done || !self.failures_left(&dataset, &request).await?.is_empty() {
+                left.push((dataset, request));
+            }
+        }
+        Ok(left)
     }
 
     async fn tasks_since(&self, since: Instant) -> Result<Vec<Task>> {
@@ -254,6 +288,22 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+}
+
+fn bound(day: &Option<String>, open: Day) -> Result<Day> {
+    day.as_deref().map_or(Ok(open), Day::parse)
+}
+
+fn passed_over(dataset: &str, failures: &[Failure]) -> Piece {
+    if failures.is_empty() {
+        return Piece::Green;
+    }
+    let why = format!("{dataset}: {} slices that failed before were passed over", failures.len());
+    let again = failures.iter().filter(|failure| failure.attempts < failure.attempts_max);
+    match again.map(|failure| failure.next_attempt_at).min() {
+        Some(at) => Piece::Again { why, not_before: Some(at), worked: false },
+        None => Piece::Stays { why: format!("{why}; see `tidegate failures`"), worked: false },
     }
 }
 

@@ -25,6 +25,8 @@ use crate::model::{Change, Commit, Error, ErrorKind, Journal, JournalEntry, Jour
 /// Attempts to change levels while somebody else does.
 const ATTEMPTS_MAX: usize = 5;
 
+const TEXT_CHARACTERS_MAX: usize = 200;
+
 pub fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new().routes(routes!(logs)).routes(routes!(levels, set_levels))
 }
@@ -44,7 +46,6 @@ struct Wanted {
     #[param(max_length = 200)]
     q: Option<String>,
     /// Only records before this one: `next` of the page before.
-    #[param(minimum = 1)]
     before: Option<i64>,
     /// Records of one page; by default `serve.page_rows`.
     #[param(minimum = 1)]
@@ -102,6 +103,9 @@ impl From<JournalEntry> for Record {
 #[utoipa::path(get, path = "/api/v1/logs", tag = "logs", params(Wanted), responses((status = 200, body = Page<Record>)))]
 async fn logs(State(service): State<Service>, Params(wanted): Params<Wanted>) -> Result<Json<Page<Record>>, Problem> {
     let limit = service.options.limit(wanted.limit)?;
+    if wanted.q.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARACTERS_MAX) {
+        return Err(Error::invalid(format!("q has at most {TEXT_CHARACTERS_MAX} characters")).into());
+    }
     let task = match wanted.task.as_deref().filter(|text| !text.is_empty()) {
         Some(text) => Some(text.parse().map_err(|_| Error::invalid(format!("{text:?} is not the number of a task")))?),
         None => None,

@@ -241,18 +241,52 @@ pub async fn serve(listener: TcpListener, service: Service, shutdown: impl Futur
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
 
-    use super::*;
-
-    #[test]
-    fn a_schema_means_the_same_in_every_module() {
-        let mut seen = BTreeMap::new();
-        for module in modules().into_iter().chain(open_modules()) {
-            let described = serde_json::to_value(module.into_openapi()).unwrap();
-            for (name, schema) in described["components"]["schemas"].as_object().into_iter().flatten() {
-                let before = seen.entry(name.clone()).or_insert_with(|| schema.clone());
-                assert_eq!(before, schema, "two types are described under the name {name}: rename one");
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
             }
         }
+    }
+
+    /// The names under which a file describes types.
+    fn described(text: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if !(line.trim_start().starts_with("#[derive(") && line.contains("ToSchema")) {
+                continue;
+            }
+            let mut given = None;
+            for line in lines.by_ref() {
+                given = given.or(line.split_once("(as = ").map(|(_, rest)| rest.to_string()));
+                let plain = !line.trim_start().starts_with(['/', '#']);
+                if let Some((_, rest)) = line.split_once("struct ").or(line.split_once("enum ")).filter(|_| plain) {
+                    let name = given.unwrap_or(rest.to_string());
+                    names.push(name.chars().take_while(|letter| letter.is_alphanumeric()).collect());
+                    break;
+                }
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn a_schema_has_a_name_of_its_own() {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for path in files {
+            for name in described(&std::fs::read_to_string(&path).unwrap()) {
+                let before = seen.insert(name.clone(), path.clone());
+                assert_eq!(before, None, "{}: {name} is described already: #[schema(as = OtherName)]", path.display());
+            }
+        }
+        assert!(seen.len() > 20, "{seen:?}");
     }
 }

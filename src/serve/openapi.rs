@@ -174,7 +174,6 @@ fn sharpen(path: &str, parameter: &mut Value, tables: &[&str], page_rows_max: us
             json!({ "anyOf": [{ "format": "date" }, { "maxLength": 0 }] })
         }
         "as_of" => json!({ "anyOf": [{ "format": "date" }, { "format": "date-time" }, { "maxLength": 0 }] }),
-        "code" => json!({ "pattern": "^[0-9]{6}([.](SH|SZ|BJ))?$" }),
         "limit" if path != "/api/v1/bars/{code}" && !path.ends_with("/rows") => json!({ "maximum": page_rows_max }),
         // A path is plain text; see `layers`.
         _ if in_path && parameter["schema"]["type"] == "string" => {

@@ -2,9 +2,7 @@
 
 use tokio::sync::watch;
 
-use crate::model::{
-    Area, Counts, Dataset, Error, Exchanges, Level, Receipt, Result, RowsChange, Securities, Served, Span, Totals,
-};
+use crate::model::{Area, Dataset, Error, Exchanges, Level, Receipt, Result, RowsChange, Securities, Span};
 
 /// One step of the ledger's shape.
 pub struct Migration {
@@ -119,21 +117,6 @@ pub fn overlap(one: &Area, other: &Area) -> bool {
         _ => true,
     };
     securities && one.span.intersect(other.span).is_some()
-}
-
-/// What the rows of one change by `source` add to the totals of their task.
-pub fn rows_totals(source: &str, counts: Counts) -> Totals {
-    let served = Served { inserted: counts.inserted, updated: counts.updated, ..Served::default() };
-    Totals {
-        by_source: (served != Served::default()).then(|| (source.to_string(), served)).into_iter().collect(),
-        rows_inserted: counts.inserted,
-        rows_updated: counts.updated,
-        rows_unchanged: counts.unchanged,
-        rows_withdrawn: counts.withdrawn,
-        rows_quarantined: counts.quarantined,
-        rows_conflicting: counts.conflicting,
-        ..Totals::default()
-    }
 }
 
 /// A value as JSON with its keys sorted, as copies write it.

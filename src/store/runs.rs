@@ -61,7 +61,8 @@ pub fn taken(stored: &Run, held: bool, lease: Option<&Lease>, now: Instant) -> R
     Ok(Run {
         state: RunState::Running,
         fence: stored.fence + 1,
-        attempt: stored.attempt + 1,
+        // Whoever goes on with what another left goes on with its attempt.
+        attempt: stored.attempt + u32::from(stored.state == RunState::Pending),
         started_at: Some(now),
         finished_at: None,
         lease: lease.cloned(),

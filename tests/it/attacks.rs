@@ -158,8 +158,8 @@ fn no_key_a_wrong_one_the_wrong_role_an_expired_and_a_removed_one_are_refused_an
 /// The key's time is over, as it is stored.
 fn expire(world: &World, name: &str) {
     use tidegate::model::{Change, Commit};
+    let store = world.store();
     world.runtime.block_on(async {
-        let store = world.store();
         let mut body = store.definition(Kind::Key, name).await.unwrap().unwrap().body;
         body["expires_at"] = "2024-01-01T00:00:00+08:00".into();
         let change = Change::Define { kind: Kind::Key, name: name.to_string(), body, expect: None };
@@ -469,4 +469,62 @@ fn requests_under_way_end_before_the_service() {
         ending.join().unwrap()
     });
     assert_eq!(ending, Some(0));
+}
+
+#[test]
+fn sql_in_names_and_filters_is_only_text() {
+    let world = world();
+    world.run(&["sync", "trade_cal", "stock_basic", "daily", "--from", "2024-01-02", "--to", "2024-01-31"], 0);
+    let admin = key(&world, &["root", "--role", "admin"]);
+    let serving = Serving::start(&world, &[]);
+    let ask = |path: &str| with_key(&serving, Method::GET, path, &admin, None);
+    let rows = |path: &str| ask(path).of_status(200)["rows"].as_array().unwrap().len();
+    let all = rows("/api/v1/datasets/daily/rows");
+    assert!(all > 0);
+    let texts = [
+        "'; drop table daily; --",
+        "' or '1'='1",
+        "\" or \"\"=\"",
+        "daily\"; delete from daily; --",
+        "x') union select name, body from _definition --",
+        "%' or 1=1 --",
+        "0; pragma writable_schema=1",
+        "$1",
+        "\u{2019} or 1=1",
+    ];
+    for text in texts {
+        let text = percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        for path in [
+            format!("/api/v1/datasets/{text}/rows"),
+            format!("/api/v1/datasets/daily/rows?columns=ts_code,{text}"),
+            format!("/api/v1/datasets/daily/rows?codes={text}"),
+            format!("/api/v1/datasets/daily/rows?where=ts_code:{text}"),
+            format!("/api/v1/datasets/daily/rows?where=close:{text}..{text}"),
+            format!("/api/v1/datasets/daily/rows?where={text}:1"),
+            format!("/api/v1/datasets/daily/rows?order={text}"),
+            format!("/api/v1/datasets/daily/rows?from={text}"),
+            format!("/api/v1/datasets/daily/rows?limit={text}"),
+            format!("/api/v1/datasets/daily/rows?as_of={text}"),
+            format!("/api/v1/bars/{text}"),
+            format!("/api/v1/coverage/{text}"),
+            format!("/api/v1/securities?q={text}"),
+            format!("/api/v1/changes?q={text}"),
+            format!("/api/v1/tasks?dataset={text}"),
+        ] {
+            let answer = ask(&path);
+            match answer.status.as_u16() {
+                200 => {
+                    let found = answer.json();
+                    let list = if found["rows"].is_array() { &found["rows"] } else { &found["items"] };
+                    assert_eq!(list.as_array().map(Vec::len), Some(0), "{path}: {found}");
+                }
+                400 | 404 => {
+                    is_problem(&answer, answer.status.as_u16());
+                }
+                other => panic!("{path}: {other}"),
+            }
+        }
+    }
+    assert_eq!(rows("/api/v1/datasets/daily/rows"), all);
+    is_up(&serving);
 }

@@ -184,7 +184,8 @@ fn a_redis_that_is_away_costs_speed_alone() {
     let code = world.sqlite("select min(ts_code) from daily").trim().to_string();
     let set = format!("cache.redis={}", redis.url());
     // Nothing stays in memory, so that every answer is the second level's or new.
-    let serving = Serving::start(&world, &["--set", &set, "--set", "cache.mb=0"]);
+    let serving =
+        Serving::start(&world, &["--set", &set, "--set", "cache.mb=0", "--set", "cache.redis_timeout_ms=10000"]);
     let path = |limit: u32| format!("/api/v1/bars/{code}?limit={limit}");
     let bars = |limit: u32| serving.get(&path(limit)).of_status(200)["bars"].as_array().unwrap().len() as u32;
     for limit in 1..5 {
@@ -212,7 +213,7 @@ fn a_redis_that_is_away_costs_speed_alone() {
 #[test]
 fn a_browser_that_has_the_answer_is_told_so_until_it_changes() {
     let world = synced(&["trade_cal", "stock_basic", "daily"]);
-    let serving = Serving::start(&world, &[]);
+    let serving = Serving::start(&world, &["--role", "api"]);
     let code = world.sqlite("select min(ts_code) from daily").trim().to_string();
     let path = format!("/api/v1/datasets/daily/rows?codes={code}&columns=vol&limit=1");
     let first = serving.get(&path);

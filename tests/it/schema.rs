@@ -15,7 +15,7 @@ fn schemathesis_finds_no_server_error_and_no_answer_beside_the_description() {
         .expect("scripts/test sets TIDEGATE_SCHEMATHESIS_PYTHON: run the tests through it");
     let world = World::new(Wanted { securities: 30, ..Wanted::default() });
     world.create_store();
-    let tables = ["trade_cal", "stock_basic", "daily", "adj_factor", "daily_basic", "income"];
+    let tables = ["trade_cal", "stock_basic", "daily", "adj_factor", "daily_basic", "limit_list_d"];
     world.run(&[&["sync", "--from", "2024-01-02", "--to", "2024-02-29"], &tables[..]].concat(), 0);
     let made = world.run(&["keys", "create", "root", "--role", "admin", "--json"], 0).json();
     let key = made["key"].as_str().unwrap();

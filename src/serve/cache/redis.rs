@@ -88,7 +88,10 @@ impl Second {
         let mut connection = self.connection.clone();
         let answered = timeout(self.options.timeout, command.query_async::<T>(&mut connection)).await;
         let error = match answered {
-            Ok(Ok(value)) => return Some(value),
+            Ok(Ok(value)) => {
+                self.away_until.store(0, Ordering::Relaxed);
+                return Some(value);
+            }
             Ok(Err(error)) => error.category().to_string(),
             Err(_) => "no answer in time".to_string(),
         };

@@ -79,8 +79,11 @@ impl Socket {
         self.seat.queue.close();
         while self.seat.queue.try_recv().is_ok() {}
         if let End::Close(close) = end {
-            self.hub.figures.closed(close.code);
-            say_goodbye(sink, stream, close, self.hub.options.heartbeat).await;
+            let Socket { hub, seat, .. } = self;
+            hub.figures.closed(close.code);
+            // Somebody else may sit down while the client is told.
+            drop(seat);
+            say_goodbye(sink, stream, close, hub.options.heartbeat).await;
         }
     }
 

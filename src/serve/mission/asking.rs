@@ -13,6 +13,7 @@ use crate::serve::random;
 
 /// Bars of one length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(as = AskedPeriod)]
 #[serde(rename_all = "lowercase")]
 pub enum Period {
     Daily,

@@ -61,6 +61,7 @@ struct Incremental {
 
 /// Every field may be left out, and so may the body.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = HistoryAsked)]
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({"start_date": "2010-01-04", "end_date": "2014-12-31", "periods": ["monthly"]}))]
 struct History {

@@ -94,8 +94,6 @@ struct Wanted {
     responses(
         (status = 200, body = Bars, content_type = "application/json"),
         (status = 304, description = "the bars are those of the entity tag"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 async fn bars(
     State(service): State<Service>,
@@ -119,9 +117,9 @@ async fn bars(
 }
 
 async fn wanted(service: &Service, code: &str, params: &BarsParams) -> Result<Wanted> {
-    let knowledge = service.knowledge().await?;
+    let securities = service.known_securities().await?;
     let index = service.catalog.get("index_daily").ok().filter(|index| index.codes.iter().any(|known| known == code));
-    let code: Arc<str> = if index.is_some() { Arc::from(code) } else { knowledge.securities.meant_by(code)? };
+    let code: Arc<str> = if index.is_some() { Arc::from(code) } else { securities.meant_by(code)? };
     let mut view = View::default();
     for (name, value) in [("as_of", &params.as_of), ("adjust", &params.adjust), ("anchor", &params.anchor)] {
         view.set(name, value.as_deref().unwrap_or_default()).map_err(|error| error.while_doing(name))?;
@@ -144,7 +142,7 @@ async fn wanted(service: &Service, code: &str, params: &BarsParams) -> Result<Wa
         (period, None) => service.catalog.get(period.name()).ok().map(|dataset| (dataset.clone(), period)),
     };
     Ok(Wanted {
-        name: knowledge.securities.get(&code).map(|security| security.name.clone()),
+        name: securities.get(&code).map(|security| security.name.clone()),
         code,
         period: params.period,
         view: service.reader.anchored_to_the_newest(view),

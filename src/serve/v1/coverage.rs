@@ -146,12 +146,10 @@ fn span(params: &CoverageParams, today: Day) -> Result<Span> {
 }
 
 /// How each day of a table stands.
-#[utoipa::path(get, path = "/api/v1/coverage/{dataset}", tag = "coverage",
+#[utoipa::path(get, path = "/api/v1/coverage/{dataset}", tag = "state",
     params(("dataset" = String, Path), CoverageParams),
     responses(
         (status = 200, body = Coverage), (status = 304, description = "as the entity tag has it"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 async fn coverage(
     State(service): State<Service>,
@@ -190,12 +188,10 @@ impl Service {
 }
 
 /// One day of a table: the commits that filled it, and its failures.
-#[utoipa::path(get, path = "/api/v1/coverage/{dataset}/{day}", tag = "coverage",
+#[utoipa::path(get, path = "/api/v1/coverage/{dataset}/{day}", tag = "state",
     params(("dataset" = String, Path), ("day" = String, Path, description = "2024-01-31")),
     responses(
         (status = 200, body = CellDetail),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 async fn day(
     State(service): State<Service>,

@@ -135,7 +135,7 @@ async fn datasets(State(service): State<Service>) -> Result<Json<Page<DatasetIte
 
 /// One table with its columns.
 #[utoipa::path(get, path = "/api/v1/datasets/{name}", tag = "data", params(("name" = String, Path)),
-    responses((status = 200, body = DatasetDetail), (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = DatasetDetail)))]
 async fn dataset(State(service): State<Service>, Named(name): Named<String>) -> Result<Json<DatasetDetail>, Problem> {
     let dataset = service.catalog.get(&name)?;
     let (engine, summary) = (service.engines.current().await?, service.summary().await?);

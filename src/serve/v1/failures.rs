@@ -111,9 +111,8 @@ fn by_hand() -> String {
 }
 
 /// Failures, newest first.
-#[utoipa::path(get, path = "/api/v1/failures", tag = "failures", params(FailuresParams), responses(
-    (status = 200, body = Page<FailureItem>), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/failures", tag = "work", params(FailuresParams), responses(
+    (status = 200, body = Page<FailureItem>)))]
 async fn failures(
     State(service): State<Service>,
     Params(params): Params<FailuresParams>,
@@ -131,9 +130,8 @@ async fn failures(
 const RUNS_MAX: usize = 100;
 
 /// Makes failures due with a fresh count of attempts, and asks for runs that try them.
-#[utoipa::path(post, path = "/api/v1/failures/retry", tag = "failures", request_body = RetryBody, responses(
-    (status = 202, body = Retried), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/failures/retry", tag = "work", request_body = RetryBody, responses(
+    (status = 202, body = Retried)))]
 async fn retry(
     State(service): State<Service>,
     caller: Caller,
@@ -183,10 +181,9 @@ fn work_of(failures: &[Failure]) -> Vec<Work> {
 }
 
 /// Settles a failure without rows.
-#[utoipa::path(post, path = "/api/v1/failures/{id}/resolve", tag = "failures", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/api/v1/failures/{id}/resolve", tag = "work", params(("id" = i64, Path)),
     request_body = ResolveBody, responses(
-    (status = 200, body = FailureItem), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = FailureItem)))]
 async fn resolve(
     State(service): State<Service>,
     Named(id): Named<i64>,

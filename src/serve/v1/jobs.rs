@@ -76,23 +76,22 @@ impl From<JobStatus> for JobItem {
 }
 
 /// Every job, by its identifier.
-#[utoipa::path(get, path = "/api/v1/jobs", tag = "jobs", responses((status = 200, body = Page<JobItem>)))]
+#[utoipa::path(get, path = "/api/v1/jobs", tag = "work", responses((status = 200, body = Page<JobItem>)))]
 async fn jobs(State(service): State<Service>) -> Result<Json<Page<JobItem>>, Problem> {
     let all = service.control.list().await?;
     Ok(Json(Page::whole(all.into_iter().map(JobItem::from).collect())))
 }
 
 /// One job.
-#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 200, body = JobItem), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/jobs/{id}", tag = "work", params(("id" = String, Path)), responses(
+    (status = 200, body = JobItem)))]
 async fn job(State(service): State<Service>, Named(id): Named<String>) -> Result<Json<JobItem>, Problem> {
     Ok(Json(service.control.get(&id).await?.into()))
 }
 
 /// Creates a job: `id`, `trigger`, `work`, and what else it takes.
-#[utoipa::path(post, path = "/api/v1/jobs", tag = "jobs", request_body = Object, responses(
-    (status = 201, body = JobItem), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/jobs", tag = "work", request_body = Object, responses(
+    (status = 201, body = JobItem)))]
 async fn create(
     State(service): State<Service>,
     caller: Caller,
@@ -112,11 +111,9 @@ struct ChangeBody {
 }
 
 /// Changes a job; what is absent stays. With `revision` only if nobody has changed it since.
-#[utoipa::path(put, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)), request_body = Object,
+#[utoipa::path(put, path = "/api/v1/jobs/{id}", tag = "work", params(("id" = String, Path)), request_body = Object,
     responses(
-    (status = 200, body = JobItem), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = JobItem)))]
 async fn change(
     State(service): State<Service>,
     caller: Caller,
@@ -129,10 +126,8 @@ async fn change(
 }
 
 /// Removes a job of a user's own.
-#[utoipa::path(delete, path = "/api/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 204, description = "it is gone"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/api/v1/jobs/{id}", tag = "work", params(("id" = String, Path)), responses(
+    (status = 204, description = "it is gone")))]
 async fn remove(
     State(service): State<Service>,
     caller: Caller,
@@ -143,8 +138,8 @@ async fn remove(
 }
 
 /// Lets a job rest until it is resumed.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/pause", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 200, body = JobItem), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/pause", tag = "work", params(("id" = String, Path)), responses(
+    (status = 200, body = JobItem)))]
 async fn pause(
     State(service): State<Service>,
     caller: Caller,
@@ -154,8 +149,8 @@ async fn pause(
 }
 
 /// Lets a job run again.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/resume", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 200, body = JobItem), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/resume", tag = "work", params(("id" = String, Path)), responses(
+    (status = 200, body = JobItem)))]
 async fn resume(
     State(service): State<Service>,
     caller: Caller,
@@ -165,8 +160,8 @@ async fn resume(
 }
 
 /// Ends a job until it is started again.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 200, body = JobItem), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/stop", tag = "work", params(("id" = String, Path)), responses(
+    (status = 200, body = JobItem)))]
 async fn stop(
     State(service): State<Service>,
     caller: Caller,
@@ -176,9 +171,8 @@ async fn stop(
 }
 
 /// Runs a job now, whatever its schedule.
-#[utoipa::path(post, path = "/api/v1/jobs/{id}/trigger", tag = "jobs", params(("id" = String, Path)), responses(
-    (status = 202, body = RunView), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/trigger", tag = "work", params(("id" = String, Path)), responses(
+    (status = 202, body = RunView)))]
 async fn trigger(
     State(service): State<Service>,
     caller: Caller,

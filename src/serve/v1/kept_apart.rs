@@ -116,10 +116,8 @@ impl Service {
 }
 
 /// Rows that rules refused, newest first.
-#[utoipa::path(get, path = "/api/v1/quarantine", tag = "failures", params(QuarantineParams), responses(
-    (status = 200, body = Page<QuarantinedItem>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/quarantine", tag = "work", params(QuarantineParams), responses(
+    (status = 200, body = Page<QuarantinedItem>)))]
 async fn quarantine(
     State(service): State<Service>,
     Params(params): Params<QuarantineParams>,
@@ -140,10 +138,8 @@ async fn quarantine(
 }
 
 /// Rows that wait beside stored ones, newest offer first.
-#[utoipa::path(get, path = "/api/v1/conflicts", tag = "failures", params(ConflictsParams), responses(
-    (status = 200, body = Page<ConflictItem>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/conflicts", tag = "work", params(ConflictsParams), responses(
+    (status = 200, body = Page<ConflictItem>)))]
 async fn conflicts(
     State(service): State<Service>,
     Params(params): Params<ConflictsParams>,
@@ -155,10 +151,9 @@ async fn conflicts(
 }
 
 /// Decides which of the two rows counts.
-#[utoipa::path(post, path = "/api/v1/conflicts/{id}/resolve", tag = "failures", params(("id" = i64, Path)),
+#[utoipa::path(post, path = "/api/v1/conflicts/{id}/resolve", tag = "work", params(("id" = i64, Path)),
     request_body = TakeBody, responses(
-    (status = 200, body = ConflictItem), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = ConflictItem)))]
 async fn resolve(
     State(service): State<Service>,
     Named(id): Named<i64>,

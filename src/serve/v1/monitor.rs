@@ -58,8 +58,7 @@ const RANKED_MAX: u64 = 30;
 
 /// The market of one day.
 #[utoipa::path(get, path = "/api/v1/monitor", tag = "data", params(MonitorParams), responses(
-    (status = 200, body = Monitor), (status = 304, description = "as the entity tag has it"),
-    (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Monitor), (status = 304, description = "as the entity tag has it")))]
 async fn monitor(
     State(service): State<Service>,
     headers: HeaderMap,
@@ -109,8 +108,8 @@ async fn ranked(
     filters.push(Filter::Between { column: "trade_date".to_string(), from: text.clone(), to: text });
     let query = Query { filters, order, limit: Some(limit), ..Query::all(table) };
     let rows = objects(&service.reader, &query).await?;
-    let securities = &service.knowledge().await?.securities;
-    Ok(rows.into_iter().map(|row| named(row, securities)).collect())
+    let securities = service.known_securities().await?;
+    Ok(rows.into_iter().map(|row| named(row, &securities)).collect())
 }
 
 /// A row under the names that all lists have.

@@ -14,6 +14,7 @@ use crate::model::{Day, Error, Result};
 /// How long a bar is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = BarPeriod)]
 pub enum Period {
     #[default]
     Daily,

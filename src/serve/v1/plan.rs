@@ -80,14 +80,13 @@ impl PlanItem {
 }
 
 /// What a run would ask of the sources; nothing is asked.
-#[utoipa::path(post, path = "/api/v1/plan", tag = "runs", request_body = WorkBody, responses(
-    (status = 200, body = Plans), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/plan", tag = "work", request_body = WorkBody, responses(
+    (status = 200, body = Plans)))]
 async fn plan(State(service): State<Service>, Body(body): Body<WorkBody>) -> Result<Json<Plans>, Problem> {
     let (work, _) = service.work(body).await?;
     let engine = service.engines.current().await?.asking(&work.sources)?;
-    let (knowledge, now) = (service.knowledge().await?, service.clock.now());
-    let requests = engine.requests(&work, &knowledge.securities, now.day())?;
+    let (securities, now) = (service.known_securities().await?, service.clock.now());
+    let requests = engine.requests(&work, &securities, now.day())?;
     let mut items = Vec::new();
     for (name, request) in engine.with_prerequisites(requests).await? {
         let planned = engine.plan(&name, &request, &[]).await?;
@@ -113,9 +112,8 @@ struct AuditParams {
 }
 
 /// Every expected cell explained, or holes with reason and remedy: as `tidegate audit --json`.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "coverage", params(AuditParams), responses(
-    (status = 200, body = Object), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/audit", tag = "state", params(AuditParams), responses(
+    (status = 200, body = Object)))]
 async fn audit(State(service): State<Service>, Params(params): Params<AuditParams>) -> Result<Json<Value>, Problem> {
     let names = params.dataset.iter().flat_map(|names| names.split(',')).map(str::trim);
     let names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_string).collect();

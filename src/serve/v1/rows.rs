@@ -89,8 +89,6 @@ pub fn made_from(dataset: &Dataset, view: &View) -> MadeFrom {
     responses(
         (status = 200, body = Rows, content_type = "application/json"),
         (status = 304, description = "the rows are those of the entity tag"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 async fn rows(
     State(service): State<Service>,
@@ -132,8 +130,8 @@ impl Service {
     async fn asked(&self, name: &str, chosen: &Chosen) -> Result<Asked> {
         let reader = self.reader.with(View { told: true, ..chosen.view.clone() });
         let dataset = reader.dataset(self.catalog.get(name)?);
-        let knowledge = self.knowledge().await?;
-        let mut query = chosen.choice.query(&dataset, &knowledge.securities)?;
+        let securities = self.known_securities().await?;
+        let mut query = chosen.choice.query(&dataset, &securities)?;
         query.limit = match chosen.download {
             None => {
                 Some(self.options.limit(query.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))? as u64)

@@ -96,8 +96,8 @@ impl Service {
 }
 
 /// Runs, newest first.
-#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(RunsParams), responses(
-    (status = 200, body = Page<RunView>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/runs", tag = "work", params(RunsParams), responses(
+    (status = 200, body = Page<RunView>)))]
 async fn runs(
     State(service): State<Service>,
     Params(params): Params<RunsParams>,
@@ -115,8 +115,8 @@ async fn runs(
 }
 
 /// One run with its tasks.
-#[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs", params(("id" = i64, Path)), responses(
-    (status = 200, body = RunDetail), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = RunDetail)))]
 async fn run(State(service): State<Service>, Named(id): Named<RunId>) -> Result<Json<RunDetail>, Problem> {
     let run = service.control.run(id).await?;
     let mut task_list = Vec::new();
@@ -129,9 +129,8 @@ async fn run(State(service): State<Service>, Named(id): Named<RunId>) -> Result<
 }
 
 /// Asks for work. A worker of this or another process takes it up; what of it runs already is joined.
-#[utoipa::path(post, path = "/api/v1/runs", tag = "runs", request_body = WorkBody, responses(
-    (status = 202, body = RunView), (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/runs", tag = "work", request_body = WorkBody, responses(
+    (status = 202, body = RunView)))]
 async fn start(
     State(service): State<Service>,
     caller: Caller,
@@ -143,9 +142,8 @@ async fn start(
 }
 
 /// Ends a run: a pending one does not begin, the open tasks of a running one are cancelled; what they committed stays.
-#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs", params(("id" = i64, Path)), responses(
-    (status = 200, body = RunView), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = RunView)))]
 async fn cancel(
     State(service): State<Service>,
     caller: Caller,

@@ -80,7 +80,7 @@ fn found(all: &[Entry], asked: &str, limit: usize) -> Vec<Entry> {
 
 /// Securities by code, name or pinyin initials, best match first.
 #[utoipa::path(get, path = "/api/v1/securities", tag = "data", params(SecuritiesParams), responses(
-    (status = 200, body = Page<Entry>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+    (status = 200, body = Page<Entry>)))]
 async fn securities(
     State(service): State<Service>,
     Params(params): Params<SecuritiesParams>,

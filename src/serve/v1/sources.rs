@@ -43,7 +43,7 @@ struct SourceItem {
 
 /// Whether the token is there. Never the token.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Token)]
+#[schema(as = SourceToken)]
 struct TokenItem {
     needed: bool,
     set: bool,
@@ -53,7 +53,7 @@ struct TokenItem {
 
 /// The day's calls of one API.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Quota)]
+#[schema(as = SourceQuota)]
 struct QuotaItem {
     api: String,
     used: u64,
@@ -63,7 +63,7 @@ struct QuotaItem {
 
 /// The last 24 hours.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Health)]
+#[schema(as = SourceHealth)]
 struct HealthItem {
     calls: u64,
     failed: u64,

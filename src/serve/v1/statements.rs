@@ -95,8 +95,6 @@ const CONSOLIDATED: &str = "1";
     params(("code" = String, Path, description = "600519.SH, or six digits where they are unambiguous"), StatementsParams),
     responses(
         (status = 200, body = Statements), (status = 304, description = "as the entity tag has it"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
     ))]
 async fn statements(
     State(service): State<Service>,
@@ -112,7 +110,7 @@ async fn statements(
         Some(text) => Day::parse(text).map_err(|error| error.while_doing("known_on"))?,
         None => service.clock.now().day(),
     };
-    let securities = &service.knowledge().await?.securities;
+    let securities = service.known_securities().await?;
     let code = securities.meant_by(&code)?.to_string();
     let name = securities.get(&code).map(|security| security.name.clone());
     let dataset = service.catalog.get(params.table.dataset())?.clone();

@@ -94,8 +94,8 @@ impl Service {
 }
 
 /// Tasks, newest first.
-#[utoipa::path(get, path = "/api/v1/tasks", tag = "tasks", params(TasksParams), responses(
-    (status = 200, body = Page<TaskView>), (status = 400, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/tasks", tag = "work", params(TasksParams), responses(
+    (status = 200, body = Page<TaskView>)))]
 async fn tasks(
     State(service): State<Service>,
     Params(params): Params<TasksParams>,
@@ -121,8 +121,8 @@ async fn tasks(
 }
 
 /// One task with its timeline.
-#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "tasks", params(("id" = i64, Path)), responses(
-    (status = 200, body = TaskDetail), (status = 404, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/api/v1/tasks/{id}", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = TaskDetail)))]
 async fn task(State(service): State<Service>, Named(id): Named<TaskId>) -> Result<Json<TaskDetail>, Problem> {
     let task = service.found_task(id).await?;
     let totals = &task.totals;
@@ -184,27 +184,24 @@ fn with_note(what: &str, note: &str) -> String {
 }
 
 /// Pauses a pending or running task; it waits until somebody resumes it.
-#[utoipa::path(post, path = "/api/v1/tasks/{id}/pause", tag = "tasks", params(("id" = i64, Path)), responses(
-    (status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/tasks/{id}/pause", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = TaskView)))]
 async fn pause(State(service): State<Service>, Named(id): Named<TaskId>) -> Result<Json<TaskView>, Problem> {
     let task = service.engines.current().await?.pause(id).await?;
     Ok(Json(service.task_view(&task).await?))
 }
 
 /// Ends an open task for good; what it committed stays.
-#[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = i64, Path)), responses(
-    (status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/tasks/{id}/cancel", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = TaskView)))]
 async fn cancel(State(service): State<Service>, Named(id): Named<TaskId>) -> Result<Json<TaskView>, Problem> {
     let task = service.engines.current().await?.cancel(id).await?;
     Ok(Json(service.task_view(&task).await?))
 }
 
 /// Lets a paused task go on: a run asks for the same again, which joins it.
-#[utoipa::path(post, path = "/api/v1/tasks/{id}/resume", tag = "tasks", params(("id" = i64, Path)), responses(
-    (status = 200, body = TaskView), (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/api/v1/tasks/{id}/resume", tag = "work", params(("id" = i64, Path)), responses(
+    (status = 200, body = TaskView)))]
 async fn resume(
     State(service): State<Service>,
     caller: Caller,

@@ -24,7 +24,7 @@ use crate::model::{
     RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
-use crate::store::ledger::{lacks_text, rows_totals, securities_text};
+use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
 /// The prepared datasets by name.
@@ -117,7 +117,7 @@ impl<'a> Writer<'a> {
                 Change::Rows(change) => {
                     let Some(work) = works.next() else { continue };
                     let counts = self.settle(work)?;
-                    progress.add(&rows_totals(&change.source, counts));
+                    progress.add(&Totals::of_rows(&change.source, counts));
                     receipt.rows.push(counts);
                 }
                 Change::Progress(totals) => progress.add(totals),

@@ -232,6 +232,8 @@ export default {
   'data.candles.label': 'Candles of {name}, {period}: {count} bars from {from} to {to}; the last closes at {close}, {change}',
   'data.no.security': 'No security is stored',
   'data.no.security.text': 'Sync stock_basic and daily first.',
+  'data.no.factors': 'There are no adjusted prices',
+  'data.no.factors.text': 'The factors of these days are not stored: fetch adj_factor, or look at raw prices.',
   'data.no.bars': 'No bars of {code}',
   'data.no.bars.text': 'Nothing is stored for this period.',
   'data.table.example': 'Name or title: daily, money flow',

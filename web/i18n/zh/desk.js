@@ -232,6 +232,8 @@ export default {
   'data.candles.label': '{name} K 线，{period}：{from} 至 {to} 共 {count} 根，最新收盘 {close}，{change}',
   'data.no.security': '尚无证券',
   'data.no.security.text': '请先同步 stock_basic 与 daily。',
+  'data.no.factors': '没有复权价格',
+  'data.no.factors.text': '这些日期的复权因子尚未入库：请同步 adj_factor，或查看不复权价格。',
   'data.no.bars': '没有 {code} 的 K 线',
   'data.no.bars.text': '此周期没有数据。',
   'data.table.example': '名称：daily、资金流向',

@@ -61,6 +61,8 @@ export function Kline({ name, query }) {
   useEffect(() => { if (name) lastCode.set(name); }, [name]);
   const options = (group, values) => values.map((value) => ({ value, label: t(`${group}.${value}`), title: t(`${group}.${value}.title`) }));
   const data = found.data ?? (found.loading && found.before?.code === code ? found.before : undefined);
+  // Without a factor for its day a bar has no adjusted price, and none is invented.
+  const priced = useMemo(() => data?.bars.filter((bar) => bar[CLOSE] !== null), [data]);
   return html`
     <div class="toolbar">
       <${Security} code=${code} name=${data?.name} onPick=${(picked) => go(`/data/kline/${picked}${location.search}`)} />
@@ -72,8 +74,10 @@ export function Kline({ name, query }) {
     ${!code && !loading && !problem && html`<${Empty} title=${t('data.no.security')} text=${t('data.no.security.text')}><${Button} href="/sync">${t('nav.sync')}<//><//>`}
     ${(loading || found.loading) && !data && html`<${Loading} lines=${8} />`}
     ${found.problem && html`<${Failed} problem=${found.problem} retry=${found.reload} />`}
-    ${data && (data.bars.length
-      ? html`<${Chart} data=${data} period=${period} adjust=${adjust} asTable=${asTable} />`
+    ${data && (priced?.length
+      ? html`<${Chart} data=${{ ...data, bars: priced }} period=${period} adjust=${adjust} asTable=${asTable} />`
+      : data.bars.length ? html`<${Empty} title=${t('data.no.factors')} text=${t('data.no.factors.text')}>
+        <${Button} kind="main" run=${() => setQuery({ adjust: 'none' })}>${t('adjust.none')}<//><${Button} href="/coverage/adj_factor">${t('nav.coverage')}<//><//>`
       : html`<${Empty} title=${t('data.no.bars', { code })} text=${t('data.no.bars.text')}><${Button} href="/sync">${t('nav.sync')}<//><//>`)}`;
 }
 
