@@ -43,7 +43,8 @@ impl Stage {
         let statements = ["income_vip", "balancesheet_vip", "cashflow_vip", "fina_indicator"];
         world.run(&[&["sync"], &statements[..], &["--from", leak(day(500)), "--quiet"]].concat(), 0);
         world.run(&["sync", "daily", "adj_factor", "--from", leak(day(330)), "--to", leak(day(81)), "--quiet"], 0);
-        let odd = format!("ts_code,trade_date,open,high,low,close,vol,amount\n000001.SZ,{},10,9,11,10,100,100\n", day(200));
+        let odd =
+            format!("ts_code,trade_date,open,high,low,close,vol,amount\n000001.SZ,{},10,9,11,10,100,100\n", day(200));
         std::fs::write(world.folder.path().join("odd.csv"), odd).unwrap();
         world.run(&["import", "daily", "odd.csv", "--quiet"], 1);
         Stage { world, range: (day(80).to_string(), day(50).to_string()) }
