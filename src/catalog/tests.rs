@@ -97,7 +97,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("publish.refresh_hours = 1", "publish.refresh_hours = 0", "publish.refresh_hours must lie between"),
     ("\"0 18 * * 1-5\"", "\"0 18 * * 1-9\"", "is no cron line of five fields"),
     ("\"0 18 * * 1-5\"", "\"0 0 18 * * 1-5\"", "is no cron line of five fields"),
-    ("\"0 18 * * 1-5\"", "\"daily\"", "neither `event_driven`, `continuous` nor"),
+    ("\"0 18 * * 1-5\"", "\"daily\"", "neither `event_driven` nor `continuous`"),
     ("\"0 18 * * 1-5\"", "\"continuous\"", "policy.poll_seconds is missing"),
     ("policy.batch = 1000", "policy.batch = 1000\npolicy.poll_seconds = 5", "belongs to schedule `continuous` only"),
     ("policy.batch = 1000", "policy.batch = 0", "policy.batch must lie between"),

@@ -242,7 +242,7 @@ impl Control {
         // Whoever says when says on which days: those of the schedule before do not hold any more.
         let days = trigger.as_ref().map(|_| Days::Any);
         let change = JobChange { state, trigger: trigger.clone(), days, ..JobChange::default() };
-        match (self.change(id, change, None, by).await, trigger) {
+        match (self.change(id, change.clone(), None, by).await, trigger) {
             (Err(error), Some(trigger)) if error.kind() == ErrorKind::NotFound => {
                 let Ok(dataset) = self.catalog.get(id) else { return Err(error) };
                 let new = NewJob {
@@ -255,7 +255,11 @@ impl Control {
                     catch_up: None,
                     attempts: None,
                 };
-                self.create(new, by).await
+                match self.create(new, by).await {
+                    // A scheduler that has just begun has written it meanwhile.
+                    Err(error) if error.kind() == ErrorKind::Conflict => self.change(id, change, None, by).await,
+                    created => created,
+                }
             }
             (changed, _) => changed,
         }

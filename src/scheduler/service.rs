@@ -49,10 +49,17 @@ impl Scheduler {
             orphans: JoinSet::new(),
             orphan_slots: Arc::new(Semaphore::new(slots)),
         };
-        let mut prepared = false;
+        let (mut prepared, mut told) = (false, String::new());
         while !stop.asked() {
             if !prepared {
-                prepared = self.prepare().await.inspect_err(warn).is_ok();
+                match self.prepare().await {
+                    Ok(()) => prepared = true,
+                    Err(error) if error.to_string() == told => {}
+                    Err(error) => {
+                        warn(&error);
+                        told = error.to_string();
+                    }
+                }
             }
             let now = self.clock.now();
             let next = match self.step(&mut hands, stop).await {

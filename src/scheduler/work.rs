@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::Scheduler;
 use super::keep::Keeper;
 use super::verdict::{Again, Piece, Verdict, after_error, of_table, verdict};
+use crate::engine::lease::worker_name;
 use crate::engine::progress::Progress;
 use crate::engine::together::Synced;
 use crate::engine::{Engine, Stop, knowledge};
@@ -19,6 +20,8 @@ use crate::model::{
 /// Tasks that are looked through for those of a run: the newest, and more of them as long as that does not suffice.
 const TASKS_FIRST: usize = 100;
 const TASKS_MAX: usize = 12_800;
+/// How long a run belongs to a worker that has no engine to say so.
+const LEASE_SECONDS: u32 = 30;
 /// How often a table that another request holds is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Open runs that are looked through.
@@ -60,16 +63,19 @@ impl Scheduler {
 
     /// Takes a run and works on it, until it ended, waits for its next attempt, or stopping was asked for.
     pub(super) async fn bring_to_end(&self, known: Run, stop: &Stop) -> Result<()> {
-        let engine = self.engines.current().await?;
-        let lease_seconds = engine.options.lease_seconds;
-        let Some(mut run) = self.take(&known, &engine).await? else { return Ok(()) };
+        // Without an engine (a token is missing) the run says so, instead of waiting for nobody knows what.
+        let engine = self.engines.current().await;
+        let worker = engine.as_ref().map_or_else(|_| worker_name(), |engine| engine.worker.to_string());
+        let lease_seconds = engine.as_ref().map_or(LEASE_SECONDS, |engine| engine.options.lease_seconds);
+        let Some(mut run) = self.take(&known, worker, lease_seconds).await? else { return Ok(()) };
         tracing::info!(run = run.id, job = run.job, attempt = run.attempt, "a run begins");
         let run_stop = Stop::default();
         let keeper = Keeper::start(self, &run, lease_seconds, &run_stop, stop);
-        let pieces = match self.attempt(&engine, &run, &run_stop, &keeper).await {
-            Ok(pieces) => pieces,
-            Err(error) => vec![after_error(&error, false, self.clock.now())],
+        let attempt = match engine {
+            Ok(engine) => self.attempt(&engine, &run, &run_stop, &keeper).await,
+            Err(error) => Err(error),
         };
+        let pieces = attempt.unwrap_or_else(|error| vec![after_error(&error, false, self.clock.now())]);
         let (ours, tasks) = keeper.let_go().await;
         if !ours {
             return self.clear_up_after(run.id).await;
@@ -81,9 +87,9 @@ impl Scheduler {
     }
 
     /// Makes this process the only one whose rewriting of the run counts; `None` when another was quicker.
-    async fn take(&self, known: &Run, engine: &Engine) -> Result<Option<Run>> {
-        let until = self.clock.now().plus_seconds(i64::from(engine.options.lease_seconds));
-        let lease = self.store.shares_tasks().then(|| Lease { worker: engine.worker.to_string(), until });
+    async fn take(&self, known: &Run, worker: String, lease_seconds: u32) -> Result<Option<Run>> {
+        let until = self.clock.now().plus_seconds(i64::from(lease_seconds));
+        let lease = self.store.shares_tasks().then_some(Lease { worker, until });
         match self.commit(vec![Change::TakeRun { run: known.id, lease }]).await {
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),

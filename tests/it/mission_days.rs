@@ -1,7 +1,7 @@
 //! The mission's ranges of days, the scheduler's control and the log, through the real program.
 
 use serde_json::{Value, json};
-use tidegate::model::{Change, Commit, Day, Journal, JournalEntry, Level};
+use tidegate::model::{Change, Commit, Journal, JournalEntry, Level};
 use tidegate::sim::{Fault, Rule};
 use tidegate::store::Store;
 
@@ -193,7 +193,9 @@ fn log_records_are_found_by_level_task_and_text() {
     let world = World::new(small());
     world.create_store();
     let store = world.store();
-    let at = |second: i64| tidegate::model::Instant::at(Day::parse("20240105").unwrap(), 600).plus_seconds(second);
+    // Older records would be forgotten.
+    let began = world.now().plus_seconds(-3_600);
+    let at = |second: i64| began.plus_seconds(second);
     let entry = |second: i64, level: Level, task: Option<i64>, text: &str| {
         let (journal, data) = (Journal::Log, json!({"second": second}));
         let (who, target, text) = (String::new(), "tidegate::engine::test".to_string(), text.to_string());

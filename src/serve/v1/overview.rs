@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::engine::Engine;
 use crate::engine::doors::Seen;
+use crate::engine::standing::Standing as Place;
 use crate::model::{Dataset, Day, Failure, Instant, Result, RunState, RunsWanted};
 use crate::plan::{self, Knowledge, Wholeness};
 use crate::scheduler::JobStatus;
@@ -287,88 +288,61 @@ impl SourceItem {
 
 /// What needs a person, the most pressing first.
 fn attention(datasets: &[Standing], failures: &[Failure], doors: &[Seen]) -> Vec<Attention> {
+    let sources = doors.iter().filter(|seen| seen.configured.enabled).filter_map(of_source);
+    sources.chain(datasets.iter().flat_map(|dataset| of_dataset(dataset, failures))).collect()
+}
+
+fn of_source(seen: &Seen) -> Option<Attention> {
+    let name = &seen.configured.name;
+    let (text, remedy) = match (seen.closed(), &seen.standing) {
+        (Some(why), _) => (format!("{name} is not asked: {why}"), "set its token, or test it under sources"),
+        (None, Place::Demoted(why)) => {
+            (format!("{name} is asked after the others: {why}"), "it wins its place back by itself")
+        }
+        (None, Place::Good) => return None,
+    };
+    Some(Attention {
+        kind: "source",
+        dataset: None,
+        source: Some(name.clone()),
+        count: 1,
+        text,
+        remedy: remedy.to_string(),
+        link: "/sources".to_string(),
+    })
+}
+
+fn of_dataset(dataset: &Standing, failures: &[Failure]) -> Vec<Attention> {
+    let name = &dataset.name;
     let mut found = Vec::new();
-    for seen in doors.iter().filter(|seen| seen.configured.enabled) {
-        let name = &seen.configured.name;
-        let of_source = |text: String, remedy: &str| Attention {
-            kind: "source",
-            dataset: None,
-            source: Some(name.clone()),
-            count: 1,
-            text,
-            remedy: remedy.to_string(),
-            link: "/sources".to_string(),
+    let mut add = |kind, count, text: String, remedy: &str, link: String| {
+        let (dataset, remedy) = (Some(name.clone()), remedy.to_string());
+        found.push(Attention { kind, dataset, source: None, count, text, remedy, link });
+    };
+    if dataset.failures > 0 {
+        let given_up = |failure: &&Failure| failure.dataset == *name && failure.attempts >= failure.attempts_max;
+        let text = match failures.iter().filter(given_up).count() {
+            0 => format!("{} slices failed and are tried again", dataset.failures),
+            some => format!("{} slices failed, {some} of them for good", dataset.failures),
         };
-        if let Some(why) = seen.closed() {
-            found.push(of_source(format!("{name} is not asked: {why}"), "set its token, or test it under sources"));
-        } else if let crate::engine::standing::Standing::Demoted(why) = &seen.standing {
-            found.push(of_source(
-                format!("{name} is asked after the others: {why}"),
-                "it wins its place back by itself",
-            ));
-        }
+        let link = format!("/failures?dataset={name}");
+        add("failure", dataset.failures, text, "retry them, or settle them by hand", link);
     }
-    for dataset in datasets {
-        let name = &dataset.name;
-        let of_dataset = |kind, count, text: String, remedy: &str, link: String| Attention {
-            kind,
-            dataset: Some(name.clone()),
-            source: None,
-            count,
-            text,
-            remedy: remedy.to_string(),
-            link,
-        };
-        if dataset.failures > 0 {
-            let own = || failures.iter().filter(|failure| failure.dataset == *name);
-            let by_hand = own().filter(|failure| failure.attempts >= failure.attempts_max).count();
-            let text = match by_hand {
-                0 => format!("{} slices failed and are tried again", dataset.failures),
-                some => format!("{} slices failed, {some} of them for good", dataset.failures),
-            };
-            found.push(of_dataset(
-                "failure",
-                dataset.failures,
-                text,
-                "retry them, or settle them by hand",
-                format!("/failures?dataset={name}"),
-            ));
-        }
-        if dataset.conflicts > 0 {
-            let text = format!("{} rows differ from the stored ones and wait for a decision", dataset.conflicts);
-            found.push(of_dataset(
-                "conflict",
-                dataset.conflicts,
-                text,
-                "take the stored or the offered row",
-                format!("/failures?dataset={name}&view=conflicts"),
-            ));
-        }
-        if dataset.quarantined > 0 {
-            let text = format!("{} rows were refused by a rule and kept apart", dataset.quarantined);
-            found.push(of_dataset(
-                "quarantine",
-                dataset.quarantined,
-                text,
-                "look at them; ask for their days again",
-                format!("/failures?dataset={name}&view=quarantine"),
-            ));
-        }
-        if dataset.state == "late" {
-            let until = dataset
-                .whole_until
-                .as_deref()
-                .map_or("from the first day on".to_string(), |day| format!("after {day}"));
-            let due = dataset.due_day.as_deref().unwrap_or("now");
-            let text = format!("not whole {until}; due is {due}");
-            found.push(of_dataset(
-                "late",
-                dataset.lag_days,
-                text,
-                "see which days are missing, and fetch them",
-                format!("/coverage/{name}"),
-            ));
-        }
+    if dataset.conflicts > 0 {
+        let text = format!("{} rows differ from the stored ones and wait for a decision", dataset.conflicts);
+        let link = format!("/failures?dataset={name}&view=conflicts");
+        add("conflict", dataset.conflicts, text, "take the stored or the offered row", link);
+    }
+    if dataset.quarantined > 0 {
+        let text = format!("{} rows were refused by a rule and kept apart", dataset.quarantined);
+        let link = format!("/failures?dataset={name}&view=quarantine");
+        add("quarantine", dataset.quarantined, text, "look at them; ask for their days again", link);
+    }
+    if dataset.state == "late" {
+        let after = dataset.whole_until.as_deref().map(|day| format!("after {day}"));
+        let after = after.unwrap_or_else(|| "from the first day on".to_string());
+        let text = format!("not whole {after}; due is {}", dataset.due_day.as_deref().unwrap_or("now"));
+        add("late", dataset.lag_days, text, "see which days are missing, and fetch them", format!("/coverage/{name}"));
     }
     found
 }
