@@ -415,6 +415,7 @@ pub struct Serve {
     pub socket_queue: usize,
     pub socket_channels: usize,
     pub socket_recover: usize,
+    pub socket_recover_kb: usize,
     pub heartbeat_seconds: u64,
     pub poll_ms: u64,
 }

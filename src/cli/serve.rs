@@ -187,6 +187,7 @@ impl<'c> Servers<'c> {
             queue: options.socket_queue,
             channels: options.socket_channels,
             recover: options.socket_recover,
+            recover_bytes: options.socket_recover_kb * 1024,
             heartbeat: Duration::from_secs(options.heartbeat_seconds),
         };
         let (store, feed) = (self.store.clone(), self.feed.clone());

@@ -181,6 +181,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("serve.socket_queue", Integer(1, 100_000)),
     ("serve.socket_channels", Integer(1, 10_000)),
     ("serve.socket_recover", Integer(1, 1_000_000)),
+    ("serve.socket_recover_kb", Integer(1, 65_536)),
     ("serve.heartbeat_seconds", Integer(1, 3_600)),
     ("serve.poll_ms", Integer(10, 60_000)),
     ("jobs.enabled", Any),

@@ -5,7 +5,7 @@ use super::dataset::Points;
 use super::day::Day;
 
 /// Open days within a known span. Outside of it nothing is known, and nothing is guessed:
-/// `may_be_open` then only rules out weekends.
+/// `may_be_open` then only rules out weekends and the holidays that have the same date each year.
 #[derive(Clone, Debug, Default)]
 pub struct TradingCalendar {
     open: Vec<Day>,
@@ -29,9 +29,9 @@ impl TradingCalendar {
         self.known.is_some_and(|span| span.contains(day)).then(|| self.open.binary_search(&day).is_ok())
     }
 
-    /// Open, or not known to be closed and no weekend.
+    /// Open, or not known to be closed and neither a weekend nor a holiday of fixed date.
     pub fn may_be_open(&self, day: Day) -> bool {
-        self.is_open(day).unwrap_or(!day.is_weekend())
+        self.is_open(day).unwrap_or_else(|| !day.is_weekend() && !is_fixed_holiday(day))
     }
 
     /// Every day in `span` that may be open, oldest first.
@@ -82,6 +82,12 @@ pub fn quarter_ends(span: Span) -> Vec<Day> {
     ends.take_while(|end| *end <= span.to && *end < Day::MAX).collect()
 }
 
+/// New Year's Day, Labour Day and the first days of National Day: closed in every year since the exchanges opened. The
+/// calendar of a year is not published before the year begins, and its first day must not look like a trading day.
+fn is_fixed_holiday(day: Day) -> bool {
+    matches!((day.month(), day.date().day()), (1, 1) | (5, 1) | (10, 1 | 2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!(calendar.is_open(day("20240103")), Some(false));
         assert_eq!(calendar.is_open(day("20240108")), None);
         assert!(calendar.may_be_open(day("20240108")));
+        assert!(["20250101", "20240501", "20241001"].iter().all(|text| !calendar.may_be_open(day(text))));
         assert!(!calendar.may_be_open(day("20240107")));
     }
 }

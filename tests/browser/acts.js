@@ -56,11 +56,11 @@ export const jobs = (browser, stage, shots) => as(browser, stage, async (page) =
   const row = page.locator('#jobs tbody tr', { hasText: 'desk-evening' });
   await row.getByText('18:30, Monday to Friday').waitFor();
   await row.getByRole('button', { name: 'Run it now' }).click();
-  await row.getByText('success', { exact: false }).waitFor({ timeout: 60_000 });
+  await row.locator('.state', { hasText: 'success' }).waitFor({ timeout: 60_000 });
   await row.getByRole('button', { name: 'Pause' }).click();
-  await row.getByText('paused', { exact: true }).first().waitFor();
+  await row.locator('.state', { hasText: 'paused' }).waitFor();
   await row.getByRole('button', { name: 'Go on' }).click();
-  await row.getByText('active', { exact: true }).first().waitFor();
+  await row.locator('.state', { hasText: 'active' }).waitFor();
   await row.getByRole('button', { name: 'Remove' }).click();
   await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
   await row.waitFor({ state: 'detached' });
@@ -70,7 +70,7 @@ export const sources = (browser, stage) => as(browser, stage, async (page) => {
   await page.goto(`${stage.url}/sources`);
   await settled(page, '.sources .card');
   const card = page.locator('#source-tushare');
-  await card.getByText('open', { exact: true }).waitFor();
+  await card.locator('.state', { hasText: 'open' }).waitFor();
   await card.getByRole('button', { name: 'Probe now' }).click();
   await page.locator('.toast').first().waitFor();
   await page.locator('#mirrors pre').getByText('tushare.pro_api').waitFor();

@@ -27,7 +27,10 @@ function pixels(page, column) {
     for (const canvas of document.querySelectorAll('.candles canvas')) {
       if (!canvas.width || !canvas.height) continue;
       const box = canvas.getBoundingClientRect();
-      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      // Read from a copy: reading from the chart's own canvas makes the browser warn.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
       // The candles: the pane at the top, without the axis at its right; the crosshair has a canvas of its own.
       const candles = box.top - frame.top < 20 && box.left - frame.left < 20 && box.height > 150;
       const x = at === null ? -1 : Math.round((at - box.left) * (canvas.width / box.width));
@@ -93,7 +96,7 @@ export async function candles(browser, stage, shots) {
       await page.getByRole('button', { name, exact: true }).click();
       await until(`candles of ${shows}`, async () => (await drawn(page))?.includes(` ${shows} `));
     }
-    assert(await drawn(page) === first, 'the days came back');
+    await until('the days to come back', async () => await drawn(page) === first);
     const close = await page.locator('.reading').getAttribute('data-close');
     assert(Number(close) === known.bars[0][4], `the newest close is ${close}, the service says ${known.bars[0][4]}`);
     await page.getByRole('button', { name: '后复权', exact: true }).click();

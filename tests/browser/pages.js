@@ -52,14 +52,14 @@ export async function settled(page, shows) {
   assert(!failed.length, `${page.url()} shows a problem: ${failed.join(' / ')}`);
 }
 
-/** The keys of texts that stand on the page instead of their text. */
-export function untranslated(page) {
-  return page.evaluate(async () => {
+/** The keys of texts that stand on the page instead of their text. What the service says may look like them. */
+export function untranslated(page, options) {
+  return page.evaluate(async (known) => {
     const { default: texts } = await import('/i18n/en.js');
+    const groups = new Set(Object.keys(texts).map((key) => key.split('.')[0]));
+    const told = [...document.querySelectorAll('#configuration, #records, .timeline, pre')].map((part) => part.innerText).join(' ');
     const words = document.body.innerText.match(/[a-z_]+(?:\.[a-z_]+)+/g) ?? [];
-    const looksLikeKey = (word) => word in texts || /^(nav|data|jobs|tasks|runs|failures|market|source|token|cron|trigger|total|phase|event)\./.test(word);
-    const shown = [...document.querySelectorAll('#configuration, #records, .timeline')].map((part) => part.innerText).join(' ');
-    return [...new Set(words.filter((word) => looksLikeKey(word) && !shown.includes(word)))];
-  });
+    const looksLikeKey = (word) => word in texts || groups.has(word.split('.')[0]);
+    return [...new Set(words.filter((word) => looksLikeKey(word) && !known.includes(word) && !told.includes(word)))];
+  }, options);
 }
-

@@ -18,6 +18,7 @@ export async function learn(url, range = '') {
   const { items: securities } = await get(url, '/api/v1/securities?limit=50');
   const { items: tasks } = await get(url, '/api/v1/tasks?limit=200&dataset=daily');
   const { items: runs } = await get(url, '/api/v1/runs?limit=1');
+  const { items: settings } = await get(url, '/api/v1/settings');
   let found = null;
   for (const { code, name, pinyin } of securities) {
     const { bars } = await get(url, `/api/v1/bars/${code}?limit=60`);
@@ -25,5 +26,6 @@ export async function learn(url, range = '') {
     if (bars.length > 15 && periods.length) { found = { code, name, pinyin, bars }; break; }
   }
   if (!found) throw new Error('no security has candles and statements');
-  return { url, from, to, ...found, day: found.bars.at(-2)[0], task: tasks[0]?.id, run: runs[0]?.id };
+  const options = settings.map(({ option }) => option);
+  return { url, from, to, options, ...found, day: found.bars.at(-2)[0], task: tasks[0]?.id, run: runs[0]?.id };
 }

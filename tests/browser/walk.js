@@ -18,7 +18,7 @@ function tooWide(page) {
   });
 }
 
-export async function walk(browser, stage, { lang, theme, size, name, audited }, shots) {
+export async function walk(browser, stage, { lang, theme, size, name }, shots) {
   const visitor = await Visitor.arrive(browser, stage.url, { lang, theme, size });
   const { page } = visitor;
   const folder = path.join(shots, `${name}-${lang}-${theme}`);
@@ -38,11 +38,11 @@ export async function walk(browser, stage, { lang, theme, size, name, audited },
         }));
         assert(seen.lang.startsWith(lang) && seen.theme === theme && seen.title, `${JSON.stringify(seen)}`);
         if (lang === 'zh') assert(/\p{Script=Han}/u.test(seen.title), `${seen.title} is no Chinese title`);
-        const raw = await untranslated(page);
+        const raw = await untranslated(page, stage.options);
         assert(!raw.length, `texts are missing: ${raw.join(', ')}`);
         const wide = await tooWide(page);
         assert(!wide.length, `wider than the screen: ${wide.join(', ')}`);
-        for (const finding of audited ? await findings(page) : []) {
+        for (const finding of await findings(page)) {
           found.set(finding, [...found.get(finding) ?? [], one.name]);
         }
       } catch (error) {

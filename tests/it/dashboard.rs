@@ -9,7 +9,7 @@ use tidegate::sim::{Fault, Rule};
 use crate::serving::Serving;
 use crate::world::{Wanted, World, is_long};
 
-/// A small market that lives until today. Its last weeks are stored, all tables of them; two days went wrong.
+/// A small market that lives until today. Its last weeks are stored, all tables of them; one day of one table went wrong.
 struct Stage {
     world: World,
     /// Days that are left for the dashboard to fetch.
@@ -21,17 +21,12 @@ impl Stage {
         let today = Clock::system().now().day();
         let day = |back: i32| today.plus(-back);
         let calendar =
-            World::new(Wanted { securities: 1, first: leak(day(330)), last: leak(today), ..Wanted::default() });
+            World::new(Wanted { securities: 1, first: leak(day(500)), last: leak(today), ..Wanted::default() });
         let open = calendar.market.calendar().open_days(tidegate::model::Span::new(day(30), day(10)));
-        let (failing, odd) = (open[2].compact(), open[4].compact());
-        let faults = vec![
-            // Every attempt of the sync; the one that the dashboard asks for is answered.
-            Rule::always(Fault::ServerError { status: 500 }).of("stk_limit").with("trade_date", &failing).at(1..=4),
-            Rule::always(Fault::LateCorrection { column: Some("low".to_string()), every: 9 })
-                .of("daily")
-                .with("trade_date", &odd)
-                .at(1..=1),
-        ];
+        let failing = open[2].compact();
+        // Every attempt of the sync; the one that the dashboard asks for is answered.
+        let fault = Rule::always(Fault::ServerError { status: 500 }).of("stk_limit");
+        let faults = vec![fault.with("trade_date", &failing).at(1..=4)];
         let world = World::new(Wanted {
             securities: 40,
             first: leak(day(330)),
@@ -43,7 +38,15 @@ impl Stage {
         let mut sync = world.tidegate(&["sync", "--all", "--from", leak(day(45)), "--quiet", "--json"]);
         sync.args(["--set", "sync.skip=", "--set", "sync.datasets_at_once=4"]);
         let ran = sync.output().unwrap();
-        assert_eq!(ran.status.code(), Some(1), "two days go wrong: {}", String::from_utf8_lossy(&ran.stderr));
+        assert_eq!(ran.status.code(), Some(1), "one day goes wrong: {}", String::from_utf8_lossy(&ran.stderr));
+        // Statements of a year, bars before the gap, and a row that no rule lets through.
+        let statements = ["income_vip", "balancesheet_vip", "cashflow_vip", "fina_indicator"];
+        world.run(&[&["sync"], &statements[..], &["--from", leak(day(500)), "--quiet"]].concat(), 0);
+        world.run(&["sync", "daily", "adj_factor", "--from", leak(day(330)), "--to", leak(day(81)), "--quiet"], 0);
+        let odd =
+            format!("ts_code,trade_date,open,high,low,close,vol,amount\n000001.SZ,{},10,9,11,10,100,100\n", day(200));
+        std::fs::write(world.folder.path().join("odd.csv"), odd).unwrap();
+        world.run(&["import", "daily", "odd.csv", "--quiet"], 1);
         Stage { world, range: (day(80).to_string(), day(50).to_string()) }
     }
 }

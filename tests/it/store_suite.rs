@@ -562,7 +562,10 @@ pub async fn progress_and_rows_add_up_in_the_totals_of_the_task(store: &dyn Stor
     let rows = Change::Rows(quotes_of_day(2, &[("000001.SZ", 2, Some(1), None)]));
     fenced(store, fence, vec![progress.clone(), rows.clone()]).await.unwrap();
     fenced(store, fence, vec![rows, progress.clone()]).await.unwrap();
-    let expected = Totals { calls: 4, rows_answered: 2, rows_inserted: 1, rows_unchanged: 1, ..Totals::default() };
+    let inserted = Served { inserted: 1, ..Served::default() };
+    let by_source = [("tushare".to_string(), inserted)].into();
+    let expected =
+        Totals { calls: 4, rows_answered: 2, rows_inserted: 1, rows_unchanged: 1, by_source, ..Totals::default() };
     assert_eq!(store.task(id).await.unwrap().unwrap().totals, expected);
     commit(store, vec![Change::Task(Task { state: TaskState::Paused, ..stale })]).await.unwrap();
     assert_eq!(store.task(id).await.unwrap().unwrap().totals, expected);

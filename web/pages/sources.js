@@ -3,7 +3,7 @@
 import { act, api, useGet } from '../api.js';
 import { Badge, Button, Card, Dialog, Empty, Loaded, Meter, State, TextField, confirm } from '../components.js';
 import { NONE, ago, moment, number, percent } from '../format.js';
-import { said, t, word } from '../i18n.js';
+import { has, said, t } from '../i18n.js';
 import { may } from '../roles.js';
 import { toast } from '../toast.js';
 import { html, useState } from '../view.js';
@@ -33,12 +33,12 @@ function Token({ source, reload }) {
     const asked = { title: t('token.remove.title', { source: source.name }), text: t('token.remove.text'), yes: t('token.remove'), danger: true };
     if (await confirm(asked)) await act(api.delete(`/api/v1/secrets/${source.name}`), t('token.removed')).then(reload);
   };
-  const stored = token.set && ['store', 'dashboard', 'secret'].some((name) => String(token.from ?? '').includes(name));
+  const here = token.from === 'the store';
   return html`<dd class="row">
     ${token.set ? html`<${Badge} tone="good">${t('token.set')}<//>` : html`<${Badge} tone=${token.needed ? 'bad' : ''}>${t(token.needed ? 'token.missing' : 'token.none')}<//>`}
-    ${token.set && token.from && html`<small>${t('token.from', { from: word('origin', token.from) })}</small>`}
+    ${token.set && token.from && html`<small>${t('token.from', { from: here ? t('origin.dashboard') : token.from })}</small>`}
     ${may('admin') && html`<${Button} small run=${() => setSetting(true)}>${t(token.set ? 'token.replace' : 'token.give')}<//>`}
-    ${stored && may('admin') && html`<${Button} small kind="quiet" run=${remove}>${t('token.remove')}<//>`}
+    ${here && may('admin') && html`<${Button} small kind="quiet" run=${remove}>${t('token.remove')}<//>`}
     ${setting && html`<${NewToken} source=${source.name} onClose=${() => setSetting(false)} done=${reload} />`}
   </dd>`;
 }
@@ -88,16 +88,15 @@ function Source({ source, reload }) {
   const actions = html`<${Standing} source=${source} />
     ${may('operate') && source.enabled && html`<${Button} small icon="retry" run=${probe}>${t('source.probe')}<//>`}`;
   return html`<${Card} id=${`source-${source.name}`} title=${source.name} note=${t('source.rank', { rank: source.rank, count: number(source.datasets) })} actions=${actions}>
-    <p class="note">${source.description}</p>
+    <p class="note">${has(`source.about.${source.name}`) ? t(`source.about.${source.name}`) : source.description}</p>
     ${!source.open && source.enabled && html`<p class="why">${said(source.why_not)}</p>`}
     ${source.open && source.standing !== 'good' && html`<p class="why">${t('source.demoted', { why: said(source.standing) })}</p>`}
     <dl class="facts">
       <dt>${t('token')}</dt><${Token} source=${source} reload=${reload} />
-      <dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>
-      <dt>${t('source.latency')}</dt><dd>${typeof health.latency_ms === 'number' ? `${number(health.latency_ms)} ms` : NONE}</dd>
+      ${source.enabled && html`<dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>
+      <dt>${t('source.latency')}</dt><dd>${typeof health.latency_ms === 'number' ? `${number(health.latency_ms)} ms` : NONE}</dd>`}
       ${health.last_error && html`<dt>${t('source.error')}</dt><dd><span class="bad-text">${health.last_error}</span>${health.last_error_at && html` <small title=${moment(health.last_error_at)}>${ago(health.last_error_at)}</small>`}</dd>`}
     </dl>
-    <h3>${t('quota.today')}</h3>
-    <${Quotas} source=${source} />
+    ${source.enabled && html`<h3>${t('quota.today')}</h3><${Quotas} source=${source} />`}
   <//>`;
 }

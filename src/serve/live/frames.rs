@@ -133,10 +133,23 @@ fn chained(publications: &[Publication], epoch: &str, mut prev: u64) -> Vec<Valu
     publications.iter().map(link).collect()
 }
 
-/// One frame with the pushes of a channel, a line each.
-pub fn pushes(channel: &str, publications: &[Publication], epoch: &str, prev: u64) -> String {
-    let push = |publication| json!({ "push": { "channel": channel, "pub": publication } }).to_string();
-    chained(publications, epoch, prev).into_iter().map(push).collect::<Vec<_>>().join("\n")
+/// Bytes of a frame after which what follows goes into the next one. A socket keeps a buffer of its largest frame.
+const FRAME_BYTES: usize = 8 * 1024;
+
+/// The pushes of a channel, a line each, in as few frames as their size allows.
+pub fn pushes(channel: &str, publications: &[Publication], epoch: &str, prev: u64) -> Vec<String> {
+    let mut frames = vec![String::new()];
+    for publication in chained(publications, epoch, prev) {
+        let push = json!({ "push": { "channel": channel, "pub": publication } }).to_string();
+        match frames.last_mut().filter(|frame| frame.len() + push.len() < FRAME_BYTES || frame.is_empty()) {
+            Some(frame) => {
+                frame.push_str(if frame.is_empty() { "" } else { "\n" });
+                frame.push_str(&push);
+            }
+            None => frames.push(push),
+        }
+    }
+    frames
 }
 
 pub const PING: &str = "{}";
@@ -215,12 +228,28 @@ mod tests {
     fn each_push_names_where_it_goes_on_from() {
         let publication = |offset, data| Publication { offset, data };
         let publications = [publication(5, json!({ "a": 1 })), publication(9, Value::Null)];
-        let lines = pushes("tasks", &publications, "e", 3);
-        let read: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let frames = pushes("tasks", &publications, "e", 3);
+        assert_eq!(frames.len(), 1);
+        let read: Vec<Value> = frames[0].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let expected = [
             json!({ "push": { "channel": "tasks", "pub": { "data": { "a": 1 }, "epoch": "e", "offset": 5, "prev": 3 } } }),
             json!({ "push": { "channel": "tasks", "pub": { "data": null, "epoch": "e", "offset": 9, "prev": 5 } } }),
         ];
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn many_pushes_go_into_several_frames_and_stay_in_order() {
+        let publication = |offset| Publication { offset, data: json!("x".repeat(3_000)) };
+        let publications: Vec<Publication> = (1..8).map(publication).collect();
+        let frames = pushes("events", &publications, "e", 0);
+        assert!(frames.iter().all(|frame| frame.len() < FRAME_BYTES), "{frames:?}");
+        let offsets = frames.iter().flat_map(|frame| frame.lines()).map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["push"]["pub"]["offset"].as_u64().unwrap()
+        });
+        assert_eq!(offsets.collect::<Vec<_>>(), (1..8).collect::<Vec<_>>());
+        let large = Publication { offset: 1, data: json!("x".repeat(20_000)) };
+        assert_eq!(pushes("events", &[large], "e", 0).len(), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant as Moment, interval, sleep, sleep_until, timeout};
 
 use super::channel::{Channel, Teller, overview};
@@ -21,40 +21,24 @@ const EVENTS_AT_ONCE: usize = 256;
 const OVERVIEW_PAUSE: Duration = Duration::from_secs(1);
 /// Recoveries that are put together at the same time.
 const RECOVERIES_AT_ONCE: usize = 4;
-/// An answer to a recovery from which on it is a large one, and how many large ones may wait to be sent.
-const LARGE_BYTES: usize = 64 * 1024;
-const LARGE_AT_ONCE: usize = 16;
 /// How long to wait for events that a client has seen and this process has not: another process told it of them.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
 /// How long to wait before the store is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
-
-/// One frame for a socket.
-pub struct Outgoing {
-    pub text: Utf8Bytes,
-    /// The place of a large answer, given back when the frame is sent.
-    _large: Option<OwnedSemaphorePermit>,
-}
-
-impl Outgoing {
-    pub fn new(text: impl Into<Utf8Bytes>) -> Outgoing {
-        Outgoing { text: text.into(), _large: None }
-    }
-}
 
 /// A socket as the hub knows it.
 pub struct Member {
     id: u64,
     /// The names of its key and of its session.
     names: Vec<String>,
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Utf8Bytes>,
     cut: watch::Sender<Option<Close>>,
 }
 
 impl Member {
     /// Never waits: a socket that cannot take one more is cut off.
-    pub fn give(&self, outgoing: Outgoing) -> bool {
-        match self.queue.try_send(outgoing) {
+    pub fn give(&self, frame: impl Into<Utf8Bytes>) -> bool {
+        match self.queue.try_send(frame.into()) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
                 self.cut(SLOW);
@@ -94,7 +78,6 @@ pub struct Hub {
     teller: Teller,
     state: Mutex<State>,
     recoveries: Semaphore,
-    large: Arc<Semaphore>,
     numbers: AtomicU64,
 }
 
@@ -102,7 +85,7 @@ pub struct Hub {
 pub struct Seat {
     hub: Arc<Hub>,
     pub member: Arc<Member>,
-    pub queue: mpsc::Receiver<Outgoing>,
+    pub queue: mpsc::Receiver<Utf8Bytes>,
     pub cut: watch::Receiver<Option<Close>>,
 }
 
@@ -120,9 +103,9 @@ impl Drop for Seat {
 impl Hub {
     pub fn new(feed: Feed, teller: Teller, options: SocketOptions) -> Hub {
         let state = Mutex::new(State { cursor: feed.head(), ..State::default() });
-        let (recoveries, large) = (Semaphore::new(RECOVERIES_AT_ONCE), Arc::new(Semaphore::new(LARGE_AT_ONCE)));
+        let recoveries = Semaphore::new(RECOVERIES_AT_ONCE);
         let (figures, numbers) = (Figures::default(), AtomicU64::default());
-        Hub { feed, options, figures, teller, state, recoveries, large, numbers }
+        Hub { feed, options, figures, teller, state, recoveries, numbers }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -158,7 +141,7 @@ impl Hub {
     pub fn subscribe(&self, channel: &Channel, member: &Arc<Member>, id: u64) {
         let mut state = self.state();
         let position = self.position(state.cursor);
-        if member.give(Outgoing::new(frames::subscribed(id, &position))) {
+        if member.give(frames::subscribed(id, &position)) {
             state.listen(channel, member);
         }
     }
@@ -184,18 +167,14 @@ impl Hub {
                 known = last;
             }
             let answer = frames::recovered(id, &self.position(known), Some((from.offset, &missed)));
-            let large = match answer.len() > LARGE_BYTES {
-                true => self.large.clone().try_acquire_owned().ok(),
-                false => None,
-            };
-            if large.is_none() && answer.len() > LARGE_BYTES {
+            if answer.len() > self.options.recover_bytes {
                 self.begin_anew(channel, member, id);
                 return Ok(());
             }
             let mut state = self.state();
             if state.cursor <= known {
                 self.figures.recoveries.fetch_add(1, Ordering::Relaxed);
-                if member.give(Outgoing { text: answer.into(), _large: large }) {
+                if member.give(answer) {
                     state.listen(channel, member);
                 }
                 return Ok(());
@@ -208,7 +187,7 @@ impl Hub {
         self.figures.recoveries_refused.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state();
         let position = self.position(state.cursor);
-        if member.give(Outgoing::new(frames::recovered(id, &position, None))) {
+        if member.give(frames::recovered(id, &position, None)) {
             state.listen(channel, member);
         }
     }
@@ -347,9 +326,11 @@ impl State {
 
 impl Audience {
     fn publish(&mut self, channel: &Channel, publications: &[Publication], epoch: &str, figures: &Figures) {
-        let text: Utf8Bytes = frames::pushes(&channel.name(), publications, epoch, self.prev).into();
+        let frames = frames::pushes(&channel.name(), publications, epoch, self.prev);
         self.prev = publications.last().map_or(self.prev, |publication| publication.offset);
-        figures.messages.fetch_add(self.members.len() as u64, Ordering::Relaxed);
-        self.members.retain(|_, member| member.give(Outgoing::new(text.clone())));
+        for frame in frames.into_iter().map(Utf8Bytes::from) {
+            figures.messages.fetch_add(self.members.len() as u64, Ordering::Relaxed);
+            self.members.retain(|_, member| member.give(frame.clone()));
+        }
     }
 }

@@ -51,14 +51,22 @@ pub struct SocketOptions {
     pub queue: usize,
     /// Channels of one socket.
     pub channels: usize,
-    /// Events that may be recovered after a cut.
+    /// Events that may be recovered after a cut, and the size of the answer.
     pub recover: usize,
+    pub recover_bytes: usize,
     pub heartbeat: Duration,
 }
 
 impl Default for SocketOptions {
     fn default() -> SocketOptions {
-        SocketOptions { sockets: 2_000, queue: 256, channels: 256, recover: 10_000, heartbeat: Duration::from_secs(25) }
+        SocketOptions {
+            sockets: 2_000,
+            queue: 256,
+            channels: 256,
+            recover: 10_000,
+            recover_bytes: 128 * 1024,
+            heartbeat: Duration::from_secs(25),
+        }
     }
 }
 

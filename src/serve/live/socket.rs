@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::sync::watch;
@@ -14,7 +14,7 @@ use super::channel::Channel;
 use super::frames::{
     self, BAD_REQUEST, Close, Command, EXPIRED, Misread, NO_PONG, SHUTDOWN, TOO_MANY_ERRORS, TOO_MANY_REQUESTS,
 };
-use super::hub::{Hub, Outgoing, Seat};
+use super::hub::{Hub, Seat};
 use crate::serve::Service;
 use crate::serve::access::Standing;
 use crate::serve::caller::Caller;
@@ -114,7 +114,7 @@ impl Socket {
     }
 
     /// The next ping, if the client answered the last one and its key still counts.
-    fn beat(&mut self) -> Result<Outgoing, Close> {
+    fn beat(&mut self) -> Result<Utf8Bytes, Close> {
         let (caller, standing) = &self.caller;
         if self.unanswered {
             return Err(NO_PONG);
@@ -123,14 +123,18 @@ impl Socket {
             return Err(EXPIRED);
         }
         (self.unanswered, self.frames) = (true, 0);
-        Ok(Outgoing::new(frames::PING))
+        Ok(Utf8Bytes::from_static(frames::PING))
     }
 
     /// Sends what waits. A client that takes nothing for as long as a heartbeat is gone.
-    async fn send(&mut self, sink: &mut SplitSink<WebSocket, Message>, waiting: &mut Vec<Outgoing>) -> Result<(), End> {
+    async fn send(
+        &mut self,
+        sink: &mut SplitSink<WebSocket, Message>,
+        waiting: &mut Vec<Utf8Bytes>,
+    ) -> Result<(), End> {
         let sending = async {
-            for outgoing in waiting.drain(..) {
-                sink.feed(Message::Text(outgoing.text.clone())).await?;
+            for frame in waiting.drain(..) {
+                sink.feed(Message::Text(frame)).await?;
             }
             sink.flush().await
         };
@@ -216,7 +220,7 @@ impl Socket {
 
     fn reply(&self, text: String) {
         // One that cannot take it is being cut off.
-        self.seat.member.give(Outgoing::new(text));
+        self.seat.member.give(text);
     }
 
     fn refuse(&mut self, id: u64, fault: frames::Fault) -> Result<(), End> {

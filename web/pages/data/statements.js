@@ -31,7 +31,7 @@ function shown(value, unit) {
 
 const SPOKEN = { 'CNY/share': 'yuan.share', percent: 'percent', CNY: 'yuan', share: 'shares' };
 
-function Sheet({ data, empty, yearly }) {
+function Sheet({ data, table, empty, yearly }) {
   const { periods } = data;
   const rows = data.rows.filter((row) => empty || row.values.some((value) => value !== null));
   const meaning = (row) => (lang.get() === 'zh' ? row.meaning_zh || row.meaning : row.meaning || row.meaning_zh) || row.column;
@@ -42,7 +42,7 @@ function Sheet({ data, empty, yearly }) {
       <span class=${typeof value === 'number' && value < 0 ? 'negative' : ''}>${shown(value, row.unit)}</span>
       ${yearly && html`<small class=${direction(by)}>${by === null ? NONE : change(by, 1)}</small>`}</td>`;
   };
-  return html`<div class="table tall sticky statements" tabindex="0" role="region" aria-label=${t(`statement.${data.table}`)}><table>
+  return html`<div class="table tall sticky statements" tabindex="0" role="region" aria-label=${t(`statement.${table}`)}><table>
     <thead><tr><th scope="col">${t('statements.item')}</th>${periods.map((period, at) => html`<th scope="col" key=${period} class="number">${period}<small>${data.announced[at] ? t('statements.announced', { day: data.announced[at] }) : ''}</small></th>`)}</tr></thead>
     <tbody>${rows.map((row) => html`<tr key=${row.column}><th scope="row" title=${row.column}>${meaning(row)}<small>${SPOKEN[row.unit] ? t(`unit.${SPOKEN[row.unit]}`) : ''}</small></th>${periods.map((_, at) => cell(row, at))}</tr>`)}</tbody>
   </table></div>`;
@@ -66,6 +66,6 @@ export function Statements({ name, query }) {
     </div>
     ${problem && html`<${Failed} problem=${problem} />`}
     ${!code ? html`<${Empty} title=${t('data.no.security')} text=${t('data.no.security.text')} />` : html`<${Loaded} from=${from} lines=${8}>${(data) => (data.periods.length
-      ? html`<${Card} id="statement" title=${`${data.name ?? ''} ${data.code} · ${t(`statement.${data.table}`)}`} flush><${Sheet} data=${data} empty=${empty} yearly=${yearly} /><//>`
+      ? html`<${Card} id="statement" title=${`${data.name ?? ''} ${data.code} · ${t(`statement.${table}`)}`} flush><${Sheet} data=${data} table=${table} empty=${empty} yearly=${yearly} /><//>`
       : html`<${Empty} title=${t('statements.none', { code })} text=${t('statements.none.text')} />`)}<//>`}`;
 }
