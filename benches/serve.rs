@@ -184,28 +184,30 @@ async fn measure(title: &str, serving: &Serving) {
             code(number as usize % 500)
         )
     };
-    at_rate("a bare route that says hello", &|_| hello.clone()).await;
-    at_rate("25 years of one share", &bars).await;
-    at_rate("the same by month", &monthly).await;
-    at_rate("the whole market of a day", &wide).await;
-    at_rate("100 rows of one share", &few).await;
+    at_rate("a bare route that says hello", "identity", &|_| hello.clone()).await;
+    at_rate("25 years of one share", "identity", &bars).await;
+    at_rate("the same by month", "identity", &monthly).await;
+    at_rate("the whole market of a day", "identity", &wide).await;
+    at_rate("the same, compressed", "gzip", &wide).await;
+    at_rate("100 rows of one share", "identity", &few).await;
     println!("peak memory of the service: {} MB", serving.resident_mb());
 }
 
 /// Sends at a constant rate, whatever the answers do: a slow answer does not make the next question late.
-async fn at_rate(what: &str, url: &dyn Fn(u64) -> String) {
+async fn at_rate(what: &str, encoding: &'static str, url: &dyn Fn(u64) -> String) {
     let (rate, seconds) = (argument("--rate", 200), argument("--seconds", 20));
-    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(256).build().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().no_gzip().pool_max_idle_per_host(256).build().expect("a client");
     // Every question once, so that what can be in memory is.
     for number in 0..500.min(rate * seconds) {
-        let _ = client.get(url(number)).send().await.expect("an answer").bytes().await;
+        let _ =
+            client.get(url(number)).header("accept-encoding", encoding).send().await.expect("an answer").bytes().await;
     }
     let begin = Timer::now() + Duration::from_millis(100);
     let mut asked = tokio::task::JoinSet::new();
     for number in 0..rate * seconds {
         let intended = begin + Duration::from_micros(number * 1_000_000 / rate);
         tokio::time::sleep_until(intended.into()).await;
-        let request = client.get(url(number));
+        let request = client.get(url(number)).header("accept-encoding", encoding);
         asked.spawn(async move {
             let answer = request.send().await.ok()?;
             let is_good = answer.status().is_success();

@@ -10,7 +10,7 @@ export const helpShown = cell(false);
 /** Shortcuts of the page that is shown: key -> { text, run }. */
 const own = new Map();
 const GO_MS = 1200;
-let going = 0;
+let going = -GO_MS;
 
 const typing = (element) => element?.closest?.('input, textarea, select, [contenteditable]');
 
@@ -27,7 +27,7 @@ document.addEventListener('keydown', (event) => {
   if (document.querySelector('dialog[open]') && event.key !== 'Escape') return;
   const now = event.timeStamp;
   if (now - going < GO_MS) {
-    going = 0;
+    going = -GO_MS;
     const page = pages.find((one) => one.key === event.key);
     if (page) { event.preventDefault(); go(page.path.replace(/\/:.*$/, '') || '/'); }
     return;

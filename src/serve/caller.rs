@@ -45,7 +45,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// `Denied` below the role. Every request that is not a GET has been held to `Operate` before.
+    /// `Denied` below the role. Every request that changes anything has been held to `Operate` before.
     pub fn must(&self, role: Role) -> Result<(), Error> {
         if self.role >= role {
             return Ok(());

@@ -96,7 +96,7 @@ export async function candles(browser, stage, shots) {
       await page.getByRole('button', { name, exact: true }).click();
       await until(`candles of ${shows}`, async () => (await drawn(page))?.includes(` ${shows} `));
     }
-    assert(await drawn(page) === first, 'the days came back');
+    await until('the days to come back', async () => await drawn(page) === first);
     const close = await page.locator('.reading').getAttribute('data-close');
     assert(Number(close) === known.bars[0][4], `the newest close is ${close}, the service says ${known.bars[0][4]}`);
     await page.getByRole('button', { name: '后复权', exact: true }).click();

@@ -44,9 +44,12 @@ async function shortcutsAndDialog(page, at) {
     await page.keyboard.press(key);
     await at(where);
   }
-  await page.keyboard.press('?');
   const dialog = page.getByRole('dialog');
-  await dialog.waitFor();
+  // The page that is left may still have the focus in a field, where it is a letter like others.
+  await until('the help', async () => {
+    await page.keyboard.press('?');
+    return dialog.isVisible();
+  });
   for (let presses = 0; presses < 6; presses += 1) {
     await page.keyboard.press('Tab');
     const inside = await focused(page, () => Boolean(document.activeElement.closest('dialog')) || document.activeElement === document.body);
@@ -58,7 +61,7 @@ async function shortcutsAndDialog(page, at) {
   await tabTo(page, 'the menu', () => document.activeElement.getAttribute('href') === '/sources', { key: 'Shift+Tab' });
   await page.keyboard.press('Enter');
   await at(/^\/sources$/);
-  assert(await focused(page, () => document.activeElement.id) === 'title', 'the focus goes to the title of the new page');
+  await until('the focus on the title of the new page', () => focused(page, () => document.activeElement.id === 'title'));
 }
 
 async function tables(page, at) {

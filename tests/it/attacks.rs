@@ -128,6 +128,8 @@ fn no_key_a_wrong_one_the_wrong_role_an_expired_and_a_removed_one_are_refused_an
     }
 
     assert_eq!(with_key(&serving, Method::GET, "/api/v1/session", &reader, None).of_status(200)["role"], "read");
+    let plan = with_key(&serving, Method::POST, "/api/v1/plan", &reader, Some(json!({ "datasets": ["trade_cal"] })));
+    assert_eq!(plan.status.as_u16(), 200, "whoever may read may see what a run would take");
     is_problem(&with_key(&serving, Method::POST, "/api/v1/keys", &reader, Some(json!({}))), 403);
     is_logged(&world, "look", "POST /api/v1/keys", 403);
     let problem = is_problem(&with_key(&serving, Method::GET, "/api/v1/keys", &operator, None), 403);

@@ -1,5 +1,6 @@
 //! Hot reads are never stale: not under commits of this process, not under those of another, not with a Redis between.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -223,6 +224,25 @@ fn a_browser_that_has_the_answer_is_told_so_until_it_changes() {
     assert_eq!(again(&tag).status.as_u16(), 304);
     assert_eq!(again("\"something else\"").status.as_u16(), 200);
     assert_eq!(serving.get(&path).header("x-cache"), "hit");
+    // Compressed it is the same answer, kept once for all who take it so.
+    let many = "/api/v1/datasets/daily/rows?limit=500";
+    let zipped = || {
+        world.runtime.block_on(async {
+            // A client that leaves the body as it is.
+            let client = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+            let request = client.get(format!("{}{many}", serving.url)).header("accept-encoding", "gzip, br");
+            let answer = request.send().await.unwrap();
+            let header =
+                |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_string();
+            let told = (header("x-cache"), header("content-encoding"));
+            (told, answer.bytes().await.unwrap())
+        })
+    };
+    let (miss, hit) = (zipped(), zipped());
+    assert_eq!((miss.0, hit.0), (("miss".into(), "gzip".into()), ("hit".into(), "gzip".into())));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&hit.1[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), serving.get(many).json());
     // A commit of another process about another table changes nothing; one about this table does.
     world.run(&["sync", "moneyflow", "--from", "2024-01-02", "--to", "2024-01-03"], 0);
     assert_eq!(again(&tag).status.as_u16(), 304);

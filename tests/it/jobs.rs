@@ -320,9 +320,10 @@ async fn every_job_of_a_simulated_year_runs_at_its_times_once_and_a_week_asleep_
     process.control.create(own("after_daily", after, Days::Any, Work::sync(["trade_cal"])), "test").await.unwrap();
     // Nobody can know of holidays before the calendar is there.
     process.control.ask(Work::sync(["trade_cal"]), None, "test", "").await.unwrap();
-    process.live_until(&town.time, "2024-01-12T12:00").await;
+    process.live_until(&town.time, "2024-01-03T12:00").await;
     let polled_until = town.time.now();
     process.control.stop("kpl_list", "test").await.unwrap();
+    process.dream_until(&town.time, "2024-02-05T12:00").await;
     // With Spring Festival: closed from 9 to 18 February.
     process.live_until(&town.time, "2024-02-21T12:00").await;
     process.dream_until(&town.time, "2024-04-22T12:00").await;
@@ -345,7 +346,7 @@ async fn every_job_of_a_simulated_year_runs_at_its_times_once_and_a_week_asleep_
     let told: BTreeSet<Instant> = told.iter().map(|event| event.at).collect();
     let after_daily: BTreeSet<Instant> = times["after_daily"].iter().copied().collect();
     assert_eq!(after_daily, told, "a run for each time that daily became whole");
-    assert!(told.len() > 30, "{}", told.len());
+    assert!(told.len() > 12, "{}", told.len());
     for run in process.runs().await {
         let thin = run.note.as_ref().is_some_and(|note| note.contains("look incomplete"));
         assert!(run.state == RunState::Success || thin, "{run:?}");

@@ -78,7 +78,9 @@ impl<'w> Serving<'w> {
 
     pub fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answer {
         self.world.runtime.block_on(async {
-            let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+            // What is compressed comes as it was sent.
+            let client = reqwest::Client::builder().no_proxy().gzip(false);
+            let client = client.redirect(reqwest::redirect::Policy::none());
             let mut request = client.build().unwrap().request(method, format!("{}{path}", self.url));
             for (name, value) in headers {
                 request = request.header(*name, *value);

@@ -340,7 +340,9 @@ fn a_slow_reader_is_cut_off_with_a_reason_and_nobody_waits_for_it() {
             "--role",
             "api",
             "--set",
-            "serve.socket_queue=128",
+            "serve.socket_queue=256",
+            "--set",
+            "serve.poll_ms=10",
             "--set",
             "serve.socket_recover=100",
             "--set",
@@ -355,16 +357,17 @@ fn a_slow_reader_is_cut_off_with_a_reason_and_nobody_waits_for_it() {
         }
         let began = slow.line().await["subscribe"].clone();
         assert_eq!(quick.line().await["subscribe"]["offset"], began["offset"]);
+        let (hears, mut heard) = tokio::sync::watch::channel(0);
         let quick = tokio::spawn(async move {
-            let mut heard = 0;
-            while heard < 150 * 200 {
+            while *hears.borrow() < 150 * 200 {
                 quick.line().await;
-                heard += 1;
+                hears.send_modify(|heard| *heard += 1);
             }
         });
-        for _ in 0..150 {
+        for committed in 0..150 {
+            // The quick one has read what was told before, the slow one reads nothing.
+            heard.wait_for(|heard| *heard >= committed * 200).await.unwrap();
             commit_events(&store, Instant(1), 200, 1_000).await;
-            tokio::task::yield_now().await;
         }
         // It begins to read when everything was told to the other one, and still learns why it was cut off.
         quick.await.unwrap();

@@ -49,6 +49,7 @@ const listed = [
   [/^no time that ever comes$/, '没有可到来的时间'],
   [/^slept through$/, '当时未运行'],
   [/^it was due at (.+)$/, (at) => `原定 ${clock(at)}`],
+  [/^jobs\.enabled is false$/, '未按时运行：jobs.enabled = false'],
   // What needs a person
   [/^not whole after (\S+)$/, '$1 之后不完整'],
   [/^not whole from the first day on$/, '自首日起不完整'],

@@ -26,12 +26,16 @@ export default function Page({ query }) {
     </div>`;
 }
 
+/** Where a request came from: for whoever looks closer. */
+const ASIDE = new Set(['address', 'request', 'status']);
+const isBare = (value) => value === null || value === '' || (typeof value === 'object' && !Object.keys(value.body ?? value).length);
+
 /** Details of a record: names and values in one line. */
 function Data({ data }) {
-  const entries = Object.entries(data ?? {}).filter(([, value]) => value !== null && value !== '');
-  if (!entries.length) return null;
-  const shown = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
-  return html`<small class="data">${entries.map(([name, value]) => html`<span key=${name}>${name} <b>${shown(value)}</b></span>`)}</small>`;
+  const entries = Object.entries(data ?? {}).filter(([name, value]) => !ASIDE.has(name) && !isBare(value));
+  const shown = (value) => (typeof value === 'object' ? JSON.stringify(value.body ?? value) : String(value));
+  const aside = Object.entries(data ?? {}).filter(([name]) => ASIDE.has(name)).map(([name, value]) => `${name} ${value}`).join(', ');
+  return html`<small class="data" title=${aside || undefined}>${entries.map(([name, value]) => html`<span key=${name}>${name} <b>${shown(value)}</b></span>`)}</small>`;
 }
 
 const time = (at) => html`<time class="mono" title=${moment(at)}>${instant(at)}</time>`;

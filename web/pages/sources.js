@@ -3,7 +3,7 @@
 import { act, api, useGet } from '../api.js';
 import { Badge, Button, Card, Dialog, Empty, Loaded, Meter, State, TextField, confirm } from '../components.js';
 import { NONE, ago, moment, number, percent } from '../format.js';
-import { said, t } from '../i18n.js';
+import { has, said, t } from '../i18n.js';
 import { may } from '../roles.js';
 import { toast } from '../toast.js';
 import { html, useState } from '../view.js';
@@ -88,16 +88,15 @@ function Source({ source, reload }) {
   const actions = html`<${Standing} source=${source} />
     ${may('operate') && source.enabled && html`<${Button} small icon="retry" run=${probe}>${t('source.probe')}<//>`}`;
   return html`<${Card} id=${`source-${source.name}`} title=${source.name} note=${t('source.rank', { rank: source.rank, count: number(source.datasets) })} actions=${actions}>
-    <p class="note">${source.description}</p>
+    <p class="note">${has(`source.about.${source.name}`) ? t(`source.about.${source.name}`) : source.description}</p>
     ${!source.open && source.enabled && html`<p class="why">${said(source.why_not)}</p>`}
     ${source.open && source.standing !== 'good' && html`<p class="why">${t('source.demoted', { why: said(source.standing) })}</p>`}
     <dl class="facts">
       <dt>${t('token')}</dt><${Token} source=${source} reload=${reload} />
-      <dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>
-      <dt>${t('source.latency')}</dt><dd>${typeof health.latency_ms === 'number' ? `${number(health.latency_ms)} ms` : NONE}</dd>
+      ${source.enabled && html`<dt>${t('source.calls')}</dt><dd>${t('source.calls.of', { calls: number(health.calls), failed: number(health.failed), rate })}</dd>
+      <dt>${t('source.latency')}</dt><dd>${typeof health.latency_ms === 'number' ? `${number(health.latency_ms)} ms` : NONE}</dd>`}
       ${health.last_error && html`<dt>${t('source.error')}</dt><dd><span class="bad-text">${health.last_error}</span>${health.last_error_at && html` <small title=${moment(health.last_error_at)}>${ago(health.last_error_at)}</small>`}</dd>`}
     </dl>
-    <h3>${t('quota.today')}</h3>
-    <${Quotas} source=${source} />
+    ${source.enabled && html`<h3>${t('quota.today')}</h3><${Quotas} source=${source} />`}
   <//>`;
 }

@@ -10,19 +10,23 @@ pub mod redis;
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::sync::Semaphore;
 
 pub use fresh::{Fresh, MadeFrom};
 pub use memo::Memo;
 pub use redis::RedisOptions;
 
 use super::problem::Problem;
-use crate::model::{Clock, Result};
+use crate::model::{Clock, Error, Result};
 
 use redis::Second;
 
@@ -55,17 +59,19 @@ pub struct Question {
 pub struct Answer {
     pub body: Bytes,
     pub media_type: &'static str,
+    /// The body is compressed with gzip.
+    pub is_zipped: bool,
 }
 
 impl Answer {
     pub fn json(body: impl Into<Bytes>) -> Answer {
-        Answer { body: body.into(), media_type: "application/json" }
+        Answer { body: body.into(), media_type: "application/json", is_zipped: false }
     }
 
     /// A value as JSON.
     pub fn of(value: &impl serde::Serialize) -> Result<Answer> {
         let body = serde_json::to_vec(value);
-        body.map(Answer::json).map_err(|error| crate::model::Error::bug("writing JSON").caused_by(error))
+        body.map(Answer::json).map_err(|error| Error::bug("writing JSON").caused_by(error))
     }
 }
 
@@ -84,7 +90,12 @@ pub struct Cache {
     options: CacheOptions,
     answers: Option<moka::future::Cache<Key, Answer>>,
     second: Option<Second>,
+    /// Answers that may be made at the same time: more would only wait for each other, in memory.
+    makers: Semaphore,
 }
+
+/// Smaller answers are not worth compressing.
+const ZIPPED_BYTES_MIN: usize = 1_024;
 
 impl Cache {
     /// `Invalid` when the second level has no address that can be read.
@@ -96,7 +107,8 @@ impl Cache {
         let builder = moka::future::Cache::builder().max_capacity(options.bytes_max).weigher(weight);
         let answers = (options.bytes_max > 0).then(|| builder.build());
         let second = options.redis.clone().map(|redis| Second::new(redis, clock)).transpose()?;
-        Ok(Cache { fresh, options, answers, second })
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Cache { fresh, options, answers, second, makers: Semaphore::new((cores * 2).max(4)) })
     }
 
     /// Answers from memory, by `304 Not Modified`, or by what `make` makes.
@@ -114,14 +126,18 @@ impl Cache {
         if names(headers, &tag) {
             return Ok(tagged(StatusCode::NOT_MODIFIED.into_response(), &tag));
         }
-        let key: Key = (Arc::from(question.text.as_str()), seen);
         let made = match &self.answers {
             None => self.make(&question, seen, make).await.map_err(Arc::new),
             Some(answers) => {
+                let zips = takes_gzip(headers);
+                let key: Key = (kept_as(&question.text, zips), seen);
                 if let Some(answer) = answers.get(&key).await {
                     return Ok(respond(answer, &tag, "hit"));
                 }
-                answers.try_get_with(key, self.make(&question, seen, make)).await
+                match zips {
+                    false => answers.try_get_with(key, self.make(&question, seen, make)).await,
+                    true => answers.try_get_with(key, self.make_zipped(answers, &question, seen, make)).await,
+                }
             }
         };
         match made {
@@ -130,6 +146,28 @@ impl Cache {
                 NotKept::Served(answer) => Ok(respond(answer.clone(), &tag, "miss")),
                 NotKept::Failed(problem) => Err(problem.clone()),
             },
+        }
+    }
+
+    /// The answer as it is kept plain, compressed: once for all who ask for it.
+    async fn make_zipped<F>(
+        &self,
+        answers: &moka::future::Cache<Key, Answer>,
+        question: &Question,
+        seen: u64,
+        make: impl FnOnce() -> F,
+    ) -> Result<Answer, NotKept>
+    where
+        F: Future<Output = Result<Answer, Problem>>,
+    {
+        let plain = answers.try_get_with((kept_as(&question.text, false), seen), self.make(question, seen, make)).await;
+        match plain {
+            Ok(answer) if answer.body.len() < ZIPPED_BYTES_MIN => Ok(answer),
+            Ok(answer) => zipped(answer).await.map_err(|error| NotKept::Failed(error.into())),
+            Err(not_kept) => Err(match &*not_kept {
+                NotKept::Served(answer) => NotKept::Served(answer.clone()),
+                NotKept::Failed(problem) => NotKept::Failed(problem.clone()),
+            }),
         }
     }
 
@@ -144,6 +182,8 @@ impl Cache {
         {
             return Ok(answer);
         }
+        // Nobody closes it.
+        let _turn = self.makers.acquire().await;
         let answer = make().await.map_err(NotKept::Failed)?;
         let (settled, cursor) = self.fresh.settled(from).await.map_err(|error| NotKept::Failed(error.into()))?;
         if settled != seen || answer.body.len() > self.options.answer_bytes_max {
@@ -154,6 +194,31 @@ impl Cache {
         }
         Ok(answer)
     }
+}
+
+/// What an answer is kept under.
+fn kept_as(text: &str, zips: bool) -> Arc<str> {
+    if zips { Arc::from(format!("gzip {text}")) } else { Arc::from(text) }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let takes = |part: &str| {
+        let (name, quality) = part.split_once(';').unwrap_or((part, ""));
+        name.trim().eq_ignore_ascii_case("gzip") && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    };
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(takes)
+}
+
+async fn zipped(answer: Answer) -> Result<Answer> {
+    let zip = move || {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(answer.body.len() / 3), Compression::fast());
+        let body = encoder.write_all(&answer.body).and_then(|()| encoder.finish())?;
+        Ok(Answer { body: body.into(), is_zipped: true, ..answer })
+    };
+    let done: std::io::Result<Answer> =
+        tokio::task::spawn_blocking(zip).await.unwrap_or_else(|error| Err(error.into()));
+    done.map_err(|error| Error::bug("compressing an answer").caused_by(error))
 }
 
 /// The same tag means the same store, the same question and the same last event.
@@ -173,6 +238,10 @@ fn respond(answer: Answer, tag: &str, cache: &'static str) -> Response {
     let mut response = Response::new(Body::from(answer.body));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
     response.headers_mut().insert("x-cache", HeaderValue::from_static(cache));
+    if answer.is_zipped {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
     tagged(response, tag)
 }
 

@@ -117,7 +117,7 @@ fn unpacked(kept: Vec<u8>) -> Option<(u64, Answer)> {
     let (event, rest) = kept.split_first_chunk::<8>()?;
     let event = u64::from_be_bytes(*event);
     let media_type = MEDIA_TYPES.get(usize::from(*rest.first()?))?;
-    Some((event, Answer { body: Bytes::from(kept).slice(9..), media_type }))
+    Some((event, Answer { body: Bytes::from(kept).slice(9..), media_type, is_zipped: false }))
 }
 
 #[cfg(test)]

@@ -73,7 +73,11 @@ export default {
   'detail.message': 'message',
   'detail.state': 'state',
   'detail.outcome': 'outcome',
-  'detail.dataset': 'table',
+  'detail.quarantined': 'quarantined',
+  'detail.conflicting': 'conflicting',
+  'detail.note': 'note',
+  'detail.attempts': 'attempts',
+  'detail.resolution': 'resolution',
   // Work
   'work.all.tables': 'all tables',
   'work.all.securities': 'all securities',
@@ -375,6 +379,10 @@ export default {
   'mirror.tushare.text': 'The unmodified client of Tushare reads from {address}. Any token is let in on this machine, unless mirror.tokens names some.',
   'mirror.baostock.text': 'The unmodified client of BaoStock reads from {address}.',
   'mirror.aktools.text': 'Whatever asks AKTools over HTTP reads from {address}.',
+  'source.about.tushare': 'A-share tables of an account, whose points decide which of them and how often',
+  'source.about.akshare': 'Bars, lists and reports of public pages, without an account',
+  'source.about.baostock': 'Bars, factors and quarterly figures of a free service, without an account of one\'s own',
+  'source.about.tidegate': 'Another Tidegate, through its mirror',
   // Jobs
   'jobs.new': 'New job',
   'jobs.next': 'Next runs',

@@ -73,7 +73,11 @@ export default {
   'detail.message': '说明',
   'detail.state': '状态',
   'detail.outcome': '结果',
-  'detail.dataset': '数据表',
+  'detail.quarantined': '隔离',
+  'detail.conflicting': '冲突',
+  'detail.note': '备注',
+  'detail.attempts': '尝试',
+  'detail.resolution': '处理',
   // Work
   'work.all.tables': '全部数据表',
   'work.all.securities': '全部证券',
@@ -375,6 +379,10 @@ export default {
   'mirror.tushare.text': '未修改的 Tushare 客户端从 {address} 读取。未设置 mirror.tokens 时，本机任何令牌均可。',
   'mirror.baostock.text': '未修改的 BaoStock 客户端从 {address} 读取。',
   'mirror.aktools.text': '通过 HTTP 使用 AKTools 的程序从 {address} 读取。',
+  'source.about.tushare': 'A 股各类数据表，账号积分决定可用的表与频次',
+  'source.about.akshare': '公开网页的行情、列表与财报，无需账号',
+  'source.about.baostock': '免费服务的行情、复权因子与季度指标，无需账号',
+  'source.about.tidegate': '另一个 Tidegate，通过其镜像',
   // Jobs
   'jobs.new': '新建作业',
   'jobs.next': '接下来',

@@ -29,12 +29,18 @@ function clock(value) {
   return `${full.slice(0, 2)}:${full.slice(2, 4)}:${full.slice(4)}`;
 }
 
+/** Concepts come as a list in JSON. */
+function listed(text) {
+  try { return JSON.parse(text).join(', '); } catch { return text; }
+}
+
 function cell(name, value) {
   if (value === null || value === undefined || value === '') return NONE;
   if (CHANGES.has(name)) return html`<span class=${direction(value)}>${change(value)}</span>`;
   if (SIGNED.has(name)) return html`<span class=${direction(value)}>${value < 0 ? '−' : '+'}${short(Math.abs(value))}</span>`;
   if (MONEY.has(name)) return short(value);
   if (TIMES.has(name)) return clock(value);
+  if (name === 'concept') return listed(value);
   if (name === 'close') return number(value, 2);
   return typeof value === 'number' ? decimal(value, 2) : String(value);
 }

@@ -56,7 +56,7 @@ export function Failures({ dataset, all }) {
     { name: 'area', label: t('failures.area'), wrap: true, view: (failure) => failure.area },
     { name: 'source', label: t('failures.source') },
     { name: 'kind', label: t('failures.kind'), view: (failure) => html`<${Badge} tone="bad" title=${word('remedy', failure.kind)}>${word('kind', failure.kind)}<//>` },
-    { name: 'message', label: t('failures.message'), wrap: true, sort: false, view: (failure) => html`<span>${failure.message}<br /><small class="faint">${word('remedy', failure.kind)}</small></span>` },
+    { name: 'message', label: t('failures.message'), wrap: true, sort: false, view: (failure) => html`<span>${failure.message}${!failure.resolved_at && html`<br /><small class="faint">${word('remedy', failure.kind)}</small>`}</span>` },
     { name: 'attempts', label: t('failures.attempts'), number: true, view: (failure) => `${number(failure.attempts)} / ${number(failure.attempts_max)}` },
     { name: 'standing', label: t('tasks.state'), value: (failure) => failure.resolved_at ?? failure.next_attempt_at, view: (failure) => html`<${Standing} failure=${failure} />` },
     { name: 'last_at', label: t('failures.last'), view: (failure) => html`<time title=${`${moment(failure.first_at)} – ${moment(failure.last_at)}`}>${ago(failure.last_at)}</time>` },

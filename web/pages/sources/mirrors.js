@@ -26,25 +26,25 @@ rows = requests.get('http://${host}:${port}/api/public/stock_zh_a_hist', params=
 print(rows[:3])`,
 };
 
-/** The value of a key in whatever the service tells of its configuration. */
-function setting(settings, key) {
-  const found = settings?.items?.find((one) => one.key === key || one.name === key);
-  return found?.value;
+/** The value of an option; the service tells it as TOML, of which texts and lists of texts look like JSON. */
+function setting(settings, option) {
+  const told = settings?.items.find((one) => one.option === option)?.value;
+  try { return JSON.parse(told); } catch { return told; }
 }
 
 export function Mirrors() {
   const settings = useGet('/api/v1/settings');
   const [shown, setShown] = useState('tushare');
   const served = setting(settings.data, 'serve.mirrors');
-  const names = Object.keys(PROGRAMS).filter((name) => !served || String(served).includes(name));
+  const names = Object.keys(PROGRAMS).filter((name) => !served || served.includes(name));
   if (!names.length) return null;
   const name = names.includes(shown) ? shown : names[0];
-  const address = settings.data?.mirrors?.[name] ?? setting(settings.data, ADDRESSES[name]) ?? OTHERWISE[name];
+  const address = setting(settings.data, ADDRESSES[name]) ?? OTHERWISE[name];
   return html`<${Card} id="mirrors" title=${t('mirrors')} note=${t('mirrors.note')}>
     <${Tabs} label=${t('mirrors')} tabs=${names.map((one) => ({ name: one, label: t(`mirror.${one}`) }))} value=${name} onInput=${setShown} />
     <div role="tabpanel" aria-label=${t(`mirror.${name}`)} class="stack">
-      <p class="note">${t(`mirror.${name}.text`, { address: String(address).replace(/^https?:\/\//, '') })}</p>
-      <${Code} text=${PROGRAMS[name](reached(String(address).replace(/^https?:\/\//, '')))} label=${t('mirrors.code')} />
+      <p class="note">${t(`mirror.${name}.text`, { address: address })}</p>
+      <${Code} text=${PROGRAMS[name](reached(address))} label=${t('mirrors.code')} />
     </div>
   <//>`;
 }
