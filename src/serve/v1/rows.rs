@@ -87,7 +87,12 @@ pub fn made_from(dataset: &Dataset, view: &View) -> MadeFrom {
         ("format" = inline(Option<RowsFormat>), Query),
     ),
     responses(
-        (status = 200, body = Rows, content_type = "application/json"),
+        (status = 200, content(
+            (Rows = "application/json"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+            (Vec<u8> = "application/vnd.apache.parquet"),
+        )),
         (status = 304, description = "the rows are those of the entity tag"),
     ))]
 async fn rows(
