@@ -25,6 +25,7 @@ pub mod journal;
 pub mod keys;
 pub mod message;
 pub mod offer;
+pub mod outgoing;
 pub mod query;
 pub mod run;
 pub mod security;
@@ -55,6 +56,9 @@ pub use journal::{Journal, JournalEntry, JournalWanted, Level};
 pub use keys::{Key, KeyPart, KeyRange, Keys};
 pub use message::{Content, Message, Offered, Published};
 pub use offer::Offer;
+pub use outgoing::{
+    Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
+};
 pub use query::{Filter, Order, Query};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
