@@ -29,6 +29,7 @@ pub mod query;
 pub mod run;
 pub mod security;
 pub mod strategy;
+pub mod subnet;
 pub mod subscription;
 pub mod task;
 pub mod work;
@@ -59,6 +60,7 @@ pub use query::{Filter, Order, Query};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
 pub use strategy::{How, Strategy};
+pub use subnet::Subnet;
 pub use subscription::{
     FieldFilter, FilterOp, Mode, OrderKey, SignatureForm, Subscription, SubscriptionState, WhenDead,
 };
