@@ -6,3 +6,4 @@ pub mod cells;
 pub mod facets;
 pub mod row_hash;
 pub mod tushare;
+pub mod webhook;
