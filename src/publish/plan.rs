@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::once::{Once, Remembered};
+use super::once::Remembered;
 use super::voucher::{Act, Voucher, rows};
 use super::{Done, Job, PublishOptions, Work};
 use crate::model::{
-    Change, Commit, Dataset, Day, Error, Instant, Message, Offered, Published, Query, Result,
+    Change, Commit, Dataset, Day, Error, Instant, Message, Offered, Published, Result,
 };
 use crate::store::Store;
 

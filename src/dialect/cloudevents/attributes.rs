@@ -175,7 +175,7 @@ fn check_content(content: &Content, limits: &Limits) -> Result<()> {
 }
 
 /// How deep lists and objects of a JSON text are nested.
-fn depth(text: &str) -> usize {
+pub fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0usize, 0usize, false, false);
     for byte in text.bytes() {
         match byte {

@@ -9,7 +9,7 @@ mod structured;
 #[cfg(test)]
 mod tests;
 
-pub use attributes::{Limits, check, is_json, is_source, is_type};
+pub use attributes::{Limits, check, depth, is_json, is_source, is_type};
 pub use binary::{Rendered, binary};
 pub use header::{decoded, encoded};
 pub use own::{OWN_SOURCE, own};
