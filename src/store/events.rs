@@ -44,6 +44,14 @@ pub fn check_advance(cursor: &str, stands: u64, from: u64, to: u64) -> Result<()
     }
 }
 
+/// Whether a name got its first place.
+pub fn stood_first(name: &str, written: bool) -> Result<()> {
+    match written {
+        true => Ok(()),
+        false => Err(Error::conflict(format!("{name} has a place already")).hint("read it again")),
+    }
+}
+
 /// A duty as it is stored.
 pub struct Held {
     pub fence: i64,

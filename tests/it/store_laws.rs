@@ -51,6 +51,7 @@ macro_rules! store_suite {
             a_message_that_must_be_new_and_is_not_refuses_the_whole_commit,
             a_series_has_no_gap_and_no_number_twice,
             cursors_go_forward_from_where_they_stand_and_places_are_kept,
+            a_first_place_is_taken_once_and_old_places_are_forgotten,
             a_duty_has_one_holder_whose_commits_count,
             a_delivery_waits_once_until_an_attempt_settles_it,
             a_person_skips_parks_and_retries_deliveries,
