@@ -26,6 +26,7 @@ pub mod keys;
 pub mod message;
 pub mod number;
 pub mod offer;
+pub mod outgoing;
 pub mod query;
 pub mod run;
 pub mod security;
@@ -58,6 +59,9 @@ pub use keys::{Key, KeyPart, KeyRange, Keys};
 pub use message::{Content, Message, Offered, Published};
 pub use number::Number;
 pub use offer::Offer;
+pub use outgoing::{
+    Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
+};
 pub use query::{Filter, Order, Query};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};

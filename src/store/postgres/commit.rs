@@ -12,6 +12,7 @@ use super::claims;
 use super::conflicts;
 use super::connection::Session;
 use super::definitions;
+use super::deliveries;
 use super::duties;
 use super::fault::Step;
 use super::health;
@@ -26,10 +27,12 @@ use super::tasks;
 use super::transfer;
 use super::values::{SqlDay, SqlInstant, clean, lock_number};
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Place, Published,
-    Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
+    Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
+    Place, Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState,
+    Totals, definition,
 };
 use crate::store::death;
+use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::{offered_again, published_data};
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
@@ -98,6 +101,7 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::AnswerPlace { .. }
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
+                | Change::ForgetAttempts { .. }
                 | Change::ForgetStands { .. }
         )
     };
@@ -344,6 +348,17 @@ impl<'a> Writer<'a> {
                 }
                 Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
                 Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
+                Change::Deliver(new) => deliveries::add(self.session(), new).await?,
+                Change::Attempted(attempted) => deliveries::attempted(self.session(), attempted).await?,
+                Change::Decide { subscription, chosen, decision, by } => {
+                    self.decide(subscription, chosen, *decision, by).await?;
+                }
+                Change::ForgetDeliveries { subscription } => {
+                    deliveries::forget_deliveries(self.session(), subscription).await?;
+                }
+                Change::ForgetAttempts { before } => {
+                    deliveries::forget_attempts(self.session(), *before, FORGOTTEN_MAX).await?;
+                }
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -509,6 +524,15 @@ impl<'a> Writer<'a> {
             "area": change.area.to_string(), "source": &*change.source, "rows": refused.len(), "rules": rules,
         });
         self.event(EventType::RowsQuarantined, Some(&change.dataset.name), self.task(), data);
+        Ok(())
+    }
+
+    /// A person decides about deliveries; whoever delivers hears of it.
+    async fn decide(&mut self, subscription: &str, chosen: &Chosen, decision: Decision, by: &str) -> Step<()> {
+        let now = self.commit.at;
+        let changed = deliveries::decide(self.session(), (subscription, chosen), decision, (by, now)).await?;
+        let data = decided_data(subscription, chosen, decision, (by, changed));
+        self.event(EventType::DeliveryDecided, None, None, data);
         Ok(())
     }
 
