@@ -225,6 +225,15 @@ pub enum Write {
     /// offer of the same source before (then it is unchanged). A row that agrees settles an open conflict of its source
     /// as `Agreed`. Nothing is withdrawn.
     Manual,
+    /// New rows are added. A stored row gives way, whatever the rank of its source, to one with a greater value in the
+    /// column at position `version`, and that settles an open conflict of the same source about it. One with a smaller
+    /// value changes nothing and counts as unchanged. One with the same value that differs in another column than those
+    /// at `noted` (which say when a row was taken over, not what it says) is kept beside the stored row as with `Manual`.
+    /// Nothing is withdrawn.
+    NewerVersion { version: usize, noted: Vec<usize> },
+    /// The rows with the keys of the batch are withdrawn, whatever else the batch says and whoever wrote them; keys that
+    /// are not stored are no change.
+    Withdraw,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
