@@ -17,6 +17,7 @@ use super::health::Health;
 use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
 use super::message::{Message, Published};
+use super::received::Received;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
@@ -187,6 +188,15 @@ pub enum Change {
     OnDuty {
         duty: String,
         fence: i64,
+    },
+    /// Notes a message that an inbound webhook took in. One that this webhook took in before is a `Conflict`.
+    Receive(Received),
+    /// Says what became of a received message that waited or was stuck: state, attempts, when it is due, note. One that
+    /// does not is a `Conflict`.
+    Settle(Received),
+    /// What webhooks took in before an instant, and what does not wait, is forgotten: it may be taken in again.
+    ForgetReceived {
+        before: Instant,
     },
     /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
     /// removed. Until the copy ends, nobody else opens the store.

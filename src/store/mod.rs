@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use crate::model::copy::Piece;
 use crate::model::{
     Area, Commit, Counts, Coverage, Dataset, Day, Definition, Event, EventType, Failure, Health, Instant, JournalEntry,
-    JournalWanted, Message, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
-    TaskId, definition,
+    JournalWanted, Message, Quarantined, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId,
+    RunsWanted, Span, Task, TaskId, definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -106,6 +106,12 @@ pub trait Store: Scan {
 
     /// Records of a journal, newest first.
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
+
+    /// What became of a message that an inbound webhook took in; `None`: it has not taken it in.
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>>;
+
+    /// Messages that inbound webhooks took in, newest first.
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>>;
 
     /// The published messages of these events, by number; numbers of other events are left out.
     async fn messages(&self, events: &[u64]) -> Result<Vec<Message>>;

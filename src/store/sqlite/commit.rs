@@ -17,6 +17,7 @@ use super::journal;
 use super::messages;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
+use super::received;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
@@ -172,6 +173,9 @@ impl<'a> Writer<'a> {
                     duties::renew(self.connection, duty, *fence, self.commit.at, self.commit.at)?;
                 }
                 Change::OnDuty { duty, fence } => duties::check(self.connection, duty, *fence, self.commit.at)?,
+                Change::Receive(taken) => received::add(self.connection, taken)?,
+                Change::Settle(taken) => received::settle(self.connection, taken)?,
+                Change::ForgetReceived { before } => received::forget(self.connection, *before)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,

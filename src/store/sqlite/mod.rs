@@ -21,6 +21,7 @@ mod places;
 mod prepare;
 mod ranks;
 mod read;
+mod received;
 mod rows;
 mod rules;
 mod running;
@@ -50,8 +51,8 @@ use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Sca
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
-    JournalEntry, JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
-    TaskId, definition,
+    JournalEntry, JournalWanted, Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId,
+    RunsWanted, Span, Task, TaskId, definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -288,6 +289,17 @@ impl Store for SqliteStore {
     async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
         let (source, id) = (source.to_owned(), id.to_owned());
         self.read("reading a published event", move |connection| messages::message(connection, &source, &id)).await
+    }
+
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let (inbound, source, id) = (inbound.to_owned(), source.to_owned(), id.to_owned());
+        let work = move |connection: &Connection| received::one(connection, &inbound, &source, &id);
+        self.read("reading a received message", work).await
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let wanted = wanted.clone();
+        self.read("reading received messages", move |connection| received::some(connection, &wanted)).await
     }
 
     async fn next_number(&self, series: &str) -> Result<u64> {
