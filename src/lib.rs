@@ -14,6 +14,7 @@ pub mod log;
 pub mod mirror;
 pub mod model;
 pub mod plan;
+pub mod publish;
 pub mod read;
 pub mod scheduler;
 pub mod serve;

@@ -168,6 +168,16 @@ pub enum Change {
         name: String,
         place: String,
     },
+    /// As `Stand`, for a name that has no place yet: one that has is a `Conflict`.
+    StandFirst {
+        name: String,
+        place: String,
+    },
+    /// Places whose names begin with `prefix` and that were noted before an instant are forgotten.
+    ForgetStands {
+        prefix: String,
+        before: Instant,
+    },
     /// Takes a duty: something that one process at a time does on a store. `Conflict` while another one's lease lasts.
     TakeDuty {
         duty: String,

@@ -56,6 +56,14 @@ pub fn not_waiting(received: &Received) -> Error {
     Error::conflict(format!("source {source:?} and id {id:?} do not wait at the webhook {inbound}"))
 }
 
+/// Whether a name got its first place.
+pub fn stood_first(name: &str, written: bool) -> Result<()> {
+    match written {
+        true => Ok(()),
+        false => Err(Error::conflict(format!("{name} has a place already")).hint("read it again")),
+    }
+}
+
 /// A duty as it is stored.
 pub struct Held {
     pub fence: i64,

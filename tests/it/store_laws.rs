@@ -54,6 +54,7 @@ macro_rules! store_suite {
             a_message_that_must_be_new_and_is_not_refuses_the_whole_commit,
             a_series_has_no_gap_and_no_number_twice,
             cursors_go_forward_from_where_they_stand_and_places_are_kept,
+            a_first_place_is_taken_once_and_old_places_are_forgotten,
             a_duty_has_one_holder_whose_commits_count,
             a_job_runs_once_for_an_instant_and_a_slot_has_one_open_run,
             a_run_is_taken_when_its_time_has_come_and_an_older_worker_is_refused,

@@ -100,6 +100,7 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
                 | Change::ForgetReceived { .. }
+                | Change::ForgetStands { .. }
         )
     };
     commit.changes.iter().all(harmless)
@@ -334,6 +335,12 @@ impl<'a> Writer<'a> {
                 }
                 Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
                 Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
+                Change::StandFirst { name, place } => {
+                    messages::stand_first(self.session(), name, place, now).await?;
+                }
+                Change::ForgetStands { prefix, before } => {
+                    messages::forget_stands(self.session(), prefix, *before).await?;
+                }
                 Change::TakeDuty { duty, lease } => {
                     receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
                 }

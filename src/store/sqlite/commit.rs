@@ -163,6 +163,10 @@ impl<'a> Writer<'a> {
                 Change::Number { series, first, count } => messages::number(self.connection, series, *first, *count)?,
                 Change::Advance { cursor, from, to } => messages::advance(self.connection, cursor, *from, *to)?,
                 Change::Stand { name, place } => messages::stand(self.connection, name, place, self.commit.at)?,
+                Change::StandFirst { name, place } => {
+                    messages::stand_first(self.connection, name, place, self.commit.at)?;
+                }
+                Change::ForgetStands { prefix, before } => messages::forget_stands(self.connection, prefix, *before)?,
                 Change::TakeDuty { duty, lease } => {
                     receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
                 }
