@@ -13,6 +13,7 @@ pub mod feed;
 pub mod log;
 pub mod mirror;
 pub mod model;
+pub mod notify;
 pub mod plan;
 pub mod publish;
 pub mod read;

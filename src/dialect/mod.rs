@@ -8,3 +8,4 @@ pub mod exact;
 pub mod facets;
 pub mod row_hash;
 pub mod tushare;
+pub mod webhook;

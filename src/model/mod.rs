@@ -30,6 +30,7 @@ pub mod received;
 pub mod run;
 pub mod security;
 pub mod strategy;
+pub mod subnet;
 pub mod subscription;
 pub mod task;
 pub mod work;
@@ -61,6 +62,7 @@ pub use received::{Received, ReceivedState, ReceivedWanted};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
 pub use strategy::{How, Strategy};
+pub use subnet::Subnet;
 pub use subscription::{
     FieldFilter, FilterOp, Mode, OrderKey, SignatureForm, Subscription, SubscriptionState, WhenDead,
 };
