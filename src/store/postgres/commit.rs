@@ -20,6 +20,7 @@ use super::journal;
 use super::messages;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
+use super::received;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
@@ -102,6 +103,7 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
                 | Change::ForgetAttempts { .. }
+                | Change::ForgetReceived { .. }
                 | Change::ForgetStands { .. }
         )
     };
@@ -325,6 +327,9 @@ impl<'a> Writer<'a> {
                 Change::ForgetJournal { journal, before } => {
                     journal::forget(self.session(), *journal, *before).await?;
                 }
+                Change::Receive(taken) => received::add(self.session(), taken).await?,
+                Change::Settle(taken) => received::settle(self.session(), taken).await?,
+                Change::ForgetReceived { before } => received::forget(self.session(), *before).await?,
                 Change::Publish { message, expect_new } => {
                     let published = self.publish(message, *expect_new, receipt.published.len()).await?;
                     receipt.published.push(published);

@@ -25,6 +25,7 @@ mod partitions;
 mod places;
 mod prepare;
 mod read;
+mod received;
 mod rows;
 mod runs;
 mod scan;
@@ -58,7 +59,8 @@ use crate::model::copy::Piece;
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
     DeliveryFigures, Error, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted, Message,
-    Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
+    Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -380,6 +382,16 @@ impl Store for PostgresStore {
     async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
         let doing = "reading a published event";
         step!(self, doing, async { messages::message(&self.session().await?, source, id).await }.await)
+    }
+
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let doing = "reading a received message";
+        step!(self, doing, async { received::one(&self.session().await?, inbound, source, id).await }.await)
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let doing = "reading received messages";
+        step!(self, doing, async { received::some(&self.session().await?, wanted).await }.await)
     }
 
     async fn next_number(&self, series: &str) -> Result<u64> {

@@ -18,6 +18,7 @@ use super::journal;
 use super::messages;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
+use super::received;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
@@ -189,6 +190,9 @@ impl<'a> Writer<'a> {
                 Change::ForgetAttempts { before } => {
                     deliveries::forget_attempts(self.connection, *before, FORGOTTEN_MAX)?;
                 }
+                Change::Receive(taken) => received::add(self.connection, taken)?,
+                Change::Settle(taken) => received::settle(self.connection, taken)?,
+                Change::ForgetReceived { before } => received::forget(self.connection, *before)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,
