@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod model;
 pub mod notify;
 pub mod plan;
+pub mod publish;
 pub mod read;
 pub mod scheduler;
 pub mod serve;

@@ -26,7 +26,9 @@ pub mod keys;
 pub mod message;
 pub mod number;
 pub mod offer;
+pub mod outgoing;
 pub mod query;
+pub mod received;
 pub mod run;
 pub mod security;
 pub mod strategy;
@@ -58,7 +60,11 @@ pub use keys::{Key, KeyPart, KeyRange, Keys};
 pub use message::{Content, Message, Offered, Published};
 pub use number::Number;
 pub use offer::Offer;
+pub use outgoing::{
+    Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
+};
 pub use query::{Filter, Order, Query};
+pub use received::{Received, ReceivedState, ReceivedWanted};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
 pub use strategy::{How, Strategy};
