@@ -4,5 +4,6 @@ pub mod akshare;
 pub mod baostock;
 pub mod cells;
 pub mod facets;
+pub mod pgoutput;
 pub mod row_hash;
 pub mod tushare;
