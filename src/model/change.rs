@@ -16,6 +16,7 @@ use super::event::EventType;
 use super::health::Health;
 use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
+use super::message::{Message, Published};
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
@@ -142,6 +143,51 @@ pub enum Change {
         journal: Journal,
         before: Instant,
     },
+    /// A business event, with the entry of the log that tells of it. Answered in `Receipt::published`.
+    Publish {
+        message: Message,
+        /// One that is known already, with whatever content, is a `Conflict` for the whole commit.
+        expect_new: bool,
+    },
+    /// Takes the numbers from `first` on of a series. `Conflict` when `first` is not the next one: so a series has no
+    /// gap and no number twice.
+    Number {
+        series: String,
+        first: u64,
+        count: u64,
+    },
+    /// Moves a cursor in the event log. `Conflict` when it does not stand at `from`; a new one stands at 0.
+    Advance {
+        cursor: String,
+        from: u64,
+        to: u64,
+    },
+    /// Notes where a reader stands in somebody else's log, in words of that log.
+    Stand {
+        name: String,
+        place: String,
+    },
+    /// Takes a duty: something that one process at a time does on a store. `Conflict` while another one's lease lasts.
+    TakeDuty {
+        duty: String,
+        lease: Lease,
+    },
+    /// Whoever has the duty is alive. `Conflict` when it was taken over.
+    RenewDuty {
+        duty: String,
+        fence: i64,
+        until: Instant,
+    },
+    /// Gives a duty back, so that the next one need not wait for the end of the lease.
+    LeaveDuty {
+        duty: String,
+        fence: i64,
+    },
+    /// The commit is made on a duty: `Conflict` when it was taken over.
+    OnDuty {
+        duty: String,
+        fence: i64,
+    },
     /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
     /// removed. Until the copy ends, nobody else opens the store.
     CopyBegins {
@@ -255,6 +301,10 @@ pub struct Receipt {
     pub runs: Vec<RunFence>,
     /// The answer to each `Change::TakePlace`, in order.
     pub places: Vec<Place>,
+    /// The answer to each `Change::Publish`, in order.
+    pub published: Vec<Published>,
+    /// The fence of each `Change::TakeDuty`, in order.
+    pub duties: Vec<i64>,
     /// The last event in the log after this commit.
     pub last_event: u64,
 }

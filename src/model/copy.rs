@@ -27,6 +27,8 @@ pub enum Kind {
     Instant,
     /// Without blanks, keys sorted.
     Json,
+    /// In hex.
+    Bytes,
 }
 
 /// A table of the ledger.
@@ -39,7 +41,7 @@ pub struct LedgerTable {
 }
 
 /// The tables of the ledger that a copy carries. Not among them: what a store writes by itself about its own shape
-/// (`_migration`, `_column`), and what is over in minutes (`_place`, and `_token` of PostgreSQL).
+/// (`_migration`, `_column`), and what is over in minutes (`_place`, `_duty`, and `_token` of PostgreSQL).
 pub const LEDGER: &[LedgerTable] = &{
     use Kind::*;
     [
@@ -224,6 +226,61 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("data", Json),
             ],
         },
+        LedgerTable {
+            name: "_message",
+            key: 1,
+            columns: &[
+                ("event", Int),
+                ("at", Instant),
+                ("id", Text),
+                ("source", Text),
+                ("kind", Text),
+                ("time", Text),
+                ("subject", Text),
+                ("key", Text),
+                ("schema", Text),
+                ("content_type", Text),
+                ("extensions", Json),
+                ("form", Text),
+                ("content", Bytes),
+                ("digest", Text),
+            ],
+        },
+        LedgerTable { name: "_series", key: 1, columns: &[("name", Text), ("last", Int)] },
+        LedgerTable { name: "_cursor", key: 1, columns: &[("name", Text), ("event", Int)] },
+        LedgerTable { name: "_stand", key: 1, columns: &[("name", Text), ("place", Text), ("at", Instant)] },
+        LedgerTable {
+            name: "_delivery",
+            key: 2,
+            columns: &[
+                ("subscription", Text),
+                ("event", Int),
+                ("key", Text),
+                ("state", Text),
+                ("due_at", Instant),
+                ("attempts", Int),
+                ("by", Text),
+            ],
+        },
+        LedgerTable {
+            name: "_attempt",
+            key: 1,
+            columns: &[
+                ("id", Int),
+                ("subscription", Text),
+                ("event", Int),
+                ("request", Text),
+                ("number", Int),
+                ("at", Instant),
+                ("took_ms", Int),
+                ("outcome", Text),
+                ("status", Int),
+                ("error", Text),
+                ("detail", Text),
+                ("delay_ms", Int),
+                ("by", Text),
+            ],
+        },
     ]
 };
 
@@ -301,7 +358,7 @@ pub fn canonical(kind: Kind, text: &str) -> Result<String> {
         error.hint("another program changed it; restore the store from a copy")
     };
     Ok(match kind {
-        Kind::Int | Kind::Text | Kind::Day => text.to_string(),
+        Kind::Int | Kind::Text | Kind::Day | Kind::Bytes => text.to_string(),
         Kind::Instant => Instant::parse(text).ok_or_else(|| unreadable("a time"))?.to_string(),
         Kind::Json => {
             let value: serde_json::Value = serde_json::from_str(text).map_err(|_| unreadable("a text"))?;

@@ -1,4 +1,4 @@
-//! Definitions: small things that people define and change while the program runs: jobs, keys, secrets.
+//! Definitions: small things that people define and change while the program runs: jobs, keys, secrets, subscriptions.
 
 use serde_json::Value;
 
@@ -15,10 +15,27 @@ pub enum Kind {
     Secret,
     /// What may be set while the program runs: the level of a module's log.
     Setting,
+    /// Who wants to be told of which events.
+    Subscription,
+    /// A webhook that others may call.
+    Inbound,
+    /// A way in which a publisher's events come without a call: a table, a replication slot, a stream.
+    Intake,
+    /// Two tables that are compared by a schedule.
+    Reconciliation,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Job, Kind::Key, Kind::Secret, Kind::Setting];
+    pub const ALL: [Kind; 8] = [
+        Kind::Job,
+        Kind::Key,
+        Kind::Secret,
+        Kind::Setting,
+        Kind::Subscription,
+        Kind::Inbound,
+        Kind::Intake,
+        Kind::Reconciliation,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -26,6 +43,10 @@ impl Kind {
             Kind::Key => "key",
             Kind::Secret => "secret",
             Kind::Setting => "setting",
+            Kind::Subscription => "subscription",
+            Kind::Inbound => "inbound",
+            Kind::Intake => "intake",
+            Kind::Reconciliation => "reconciliation",
         }
     }
 

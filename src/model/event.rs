@@ -31,10 +31,27 @@ pub enum EventType {
     RunFinished,
     /// A job, a key, a secret or a setting was created, changed or removed.
     DefinitionChanged,
+    /// A business event was published; the data has its attributes, `_message` its content.
+    EventPublished,
+    /// A delivery has no attempt left, or was refused; the data says which and why.
+    DeliveryFailed,
+    /// An endpoint fails again and again, was paused, has recovered or is gone; the data says what it has become.
+    SubscriptionHealth,
+    /// A figure of the event gate crossed a threshold, or came back.
+    GateAlert,
+    /// Something that an intake brought could not be published; the data says where and why.
+    IntakeRefused,
+    /// An intake fell behind, failed, or has recovered.
+    IntakeHealth,
+    /// A webhook was refused, waits for a version, or could not be applied.
+    InboundProblem,
+    /// Two tables were compared; the data has the counts.
+    ReconcileFinished,
+    RepairFinished,
 }
 
 impl EventType {
-    pub const ALL: [EventType; 18] = [
+    pub const ALL: [EventType; 27] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
         EventType::RowsConflicting,
@@ -53,6 +70,15 @@ impl EventType {
         EventType::RunStarted,
         EventType::RunFinished,
         EventType::DefinitionChanged,
+        EventType::EventPublished,
+        EventType::DeliveryFailed,
+        EventType::SubscriptionHealth,
+        EventType::GateAlert,
+        EventType::IntakeRefused,
+        EventType::IntakeHealth,
+        EventType::InboundProblem,
+        EventType::ReconcileFinished,
+        EventType::RepairFinished,
     ];
 
     pub fn name(self) -> &'static str {
@@ -75,7 +101,31 @@ impl EventType {
             EventType::RunStarted => "run.started",
             EventType::RunFinished => "run.finished",
             EventType::DefinitionChanged => "definition.changed",
+            EventType::EventPublished => "event.published",
+            EventType::DeliveryFailed => "delivery.failed",
+            EventType::SubscriptionHealth => "subscription.health",
+            EventType::GateAlert => "gate.alert",
+            EventType::IntakeRefused => "intake.refused",
+            EventType::IntakeHealth => "intake.health",
+            EventType::InboundProblem => "inbound.problem",
+            EventType::ReconcileFinished => "reconcile.finished",
+            EventType::RepairFinished => "repair.finished",
         }
+    }
+
+    /// The type under which subscribers hear of it.
+    pub fn outward(self) -> &'static str {
+        match self {
+            EventType::SourceSetAside => "source.down",
+            EventType::RowsQuarantined => "quality.quarantined",
+            EventType::RowsConflicting => "quality.conflicting",
+            other => other.name(),
+        }
+    }
+
+    /// Whether it tells of the carrying of events itself: only subscriptions that name it hear of it.
+    pub fn is_of_gate(self) -> bool {
+        matches!(self, EventType::DeliveryFailed | EventType::SubscriptionHealth | EventType::GateAlert)
     }
 
     pub fn from_name(name: &str) -> Option<EventType> {

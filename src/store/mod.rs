@@ -2,6 +2,7 @@
 
 mod by_source;
 pub mod death;
+pub mod events;
 pub mod ledger;
 pub mod postgres;
 pub mod runs;
@@ -19,8 +20,8 @@ use tokio::sync::watch;
 use crate::model::copy::Piece;
 use crate::model::{
     Area, Commit, Counts, Coverage, Dataset, Day, Definition, Event, EventType, Failure, Health, Instant, JournalEntry,
-    JournalWanted, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
-    definition,
+    JournalWanted, Message, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
+    TaskId, definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -105,6 +106,21 @@ pub trait Store: Scan {
 
     /// Records of a journal, newest first.
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
+
+    /// The published messages of these events, by number; numbers of other events are left out.
+    async fn messages(&self, events: &[u64]) -> Result<Vec<Message>>;
+
+    /// The message with this source and id.
+    async fn message(&self, source: &str, id: &str) -> Result<Option<Message>>;
+
+    /// The number that a series gives next; 1 for a new one.
+    async fn next_number(&self, series: &str) -> Result<u64>;
+
+    /// Where a cursor in the event log stands: the number of the last event that it has passed; 0 for a new one.
+    async fn cursor(&self, name: &str) -> Result<u64>;
+
+    /// Where a reader of somebody else's log stands, in the words of that log.
+    async fn place(&self, name: &str) -> Result<Option<String>>;
 
     /// The last event that a commit of this process left in the log, as it happens; 0 before the first one. What other processes write is seen by `events`.
     fn committed(&self) -> watch::Receiver<u64>;

@@ -166,14 +166,6 @@ CREATE UNIQUE INDEX _run_due on _run (job, due_at) where job is not null;
 CREATE UNIQUE INDEX _run_slot on _run (slot) where state in ('pending', 'running');
 CREATE INDEX _run_by_job on _run (job, id);
 CREATE INDEX _run_open on _run (id) where state in ('pending', 'running');
-CREATE TABLE _definition (
-    kind text not null check (kind in ('job', 'key', 'secret', 'setting')),
-    name text not null,
-    body text not null,
-    revision integer not null,
-    at text not null,
-    primary key (kind, name)
-) without rowid;
 CREATE TABLE _journal (
     id integer primary key autoincrement,
     at text not null,
@@ -191,6 +183,72 @@ CREATE INDEX _journal_by_task on _journal (task, id) where task is not null;
 CREATE INDEX _event_by_kind on _event (kind, dataset, id);
 CREATE INDEX _event_by_task on _event (task, id) where task is not null;
 CREATE INDEX _commit_by_day on _commit (dataset, to_day, from_day);
+CREATE TABLE "_definition" (
+    kind text not null,
+    name text not null,
+    body text not null,
+    revision integer not null,
+    at text not null,
+    primary key (kind, name)
+) without rowid;
+CREATE TABLE _message (
+    event integer primary key,
+    at text not null,
+    id text not null,
+    source text not null,
+    kind text not null,
+    time text,
+    subject text,
+    key text,
+    schema text,
+    content_type text,
+    extensions text not null,
+    form text not null check (form in ('none', 'json', 'bytes')),
+    content blob not null,
+    digest text not null
+);
+CREATE UNIQUE INDEX _message_identity on _message (source, id);
+CREATE INDEX _message_subject on _message (subject, event) where subject is not null;
+CREATE INDEX _message_kind on _message (kind, event);
+CREATE TABLE _series (name text primary key, last integer not null) without rowid;
+CREATE TABLE _cursor (name text primary key, event integer not null) without rowid;
+CREATE TABLE _stand (name text primary key, place text not null, at text not null) without rowid;
+CREATE TABLE _duty (
+    name text primary key,
+    fence integer not null,
+    worker text not null,
+    lease_until text not null
+) without rowid;
+CREATE TABLE _delivery (
+    subscription text not null,
+    event integer not null,
+    key text not null,
+    state text not null check (state in ('waiting', 'dead', 'parked')),
+    due_at text not null,
+    attempts integer not null,
+    by text not null,
+    primary key (subscription, event)
+) without rowid;
+CREATE INDEX _delivery_key on _delivery (subscription, key, event);
+CREATE INDEX _delivery_due on _delivery (subscription, state, due_at);
+CREATE TABLE _attempt (
+    id integer primary key autoincrement,
+    subscription text not null,
+    event integer not null,
+    request text not null,
+    number integer not null,
+    at text not null,
+    took_ms integer not null,
+    outcome text not null check (outcome in ('delivered', 'failed', 'exhausted', 'refused', 'gone', 'skipped')),
+    status integer,
+    error text,
+    detail text,
+    delay_ms integer not null,
+    by text not null
+);
+CREATE INDEX _attempt_event on _attempt (event, subscription, id);
+CREATE INDEX _attempt_subscription on _attempt (subscription, id);
+CREATE INDEX _attempt_at on _attempt (at);
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

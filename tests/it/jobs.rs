@@ -349,7 +349,11 @@ async fn every_job_of_a_simulated_year_runs_at_its_times_once_and_a_week_asleep_
     let told: BTreeSet<Day> = told.iter().map(|at| at.day()).collect();
     for (first, last) in [("2024-01-02", "2024-01-02"), ("2024-02-05", "2024-02-20"), ("2024-04-29", "2024-05-06")] {
         let worked = day(first).to(day(last)).filter(|day| town.is_open(*day));
-        assert_eq!(worked.filter(|day| !told.contains(day)).collect::<Vec<_>>(), [], "whole on the evening of each day");
+        assert_eq!(
+            worked.filter(|day| !told.contains(day)).collect::<Vec<_>>(),
+            [],
+            "whole on the evening of each day"
+        );
     }
     for run in process.runs().await {
         let thin = run.note.as_ref().is_some_and(|note| note.contains("look incomplete"));

@@ -1,7 +1,7 @@
 //! The only write: every change of a commit in one transaction, with the events that it makes true.
 //!
-//! The order of locks is the same in every commit: the fenced task, the tables, the places, and last the event log, whose
-//! numbers have no gap and follow the order of commits.
+//! The order of locks is the same in every commit: the fenced task, publishing, the tables, the places, and last the event
+//! log, whose numbers have no gap and follow the order of commits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use super::claims;
 use super::conflicts;
 use super::connection::Session;
 use super::definitions;
+use super::duties;
 use super::fault::Step;
 use super::health;
 use super::journal;
+use super::messages;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
 use super::rows::{self, Work};
@@ -24,10 +26,11 @@ use super::tasks;
 use super::transfer;
 use super::values::{SqlDay, SqlInstant, clean, lock_number};
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Place, Quarantined, Receipt, Resolution,
-    RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Place, Published,
+    Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
 };
 use crate::store::death;
+use crate::store::events::{offered_again, published_data};
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
@@ -65,11 +68,15 @@ async fn apply(target: Target<'_>, commit: &Commit, token: i64) -> Step<Receipt>
     if let Some(fence) = commit.fence {
         tasks::check_fence(target.session, fence).await?;
     }
-    let mut writer = Writer { target, commit, events: Vec::new() };
+    if commit.changes.iter().any(|change| matches!(change, Change::Publish { .. } | Change::Number { .. })) {
+        target.session.lock(lock_number(target.schema, "publishing")).await?;
+    }
+    let mut writer = Writer { target, commit, events: Vec::new(), messages: Vec::new(), repeated: Vec::new() };
     let works = writer.write_rows().await?;
     death::point();
     let mut receipt = writer.apply(works).await?;
     receipt.last_event = writer.store_events().await?;
+    writer.store_messages(&mut receipt).await?;
     if !is_harmless_twice(commit) {
         record_token(target.session, token, &receipt).await?;
     }
@@ -84,6 +91,9 @@ fn is_harmless_twice(commit: &Commit) -> bool {
             change,
             Change::RenewTask { .. }
                 | Change::RenewRun { .. }
+                | Change::RenewDuty { .. }
+                | Change::LeaveDuty { .. }
+                | Change::OnDuty { .. }
                 | Change::TakePlace { .. }
                 | Change::AnswerPlace { .. }
                 | Change::ForgetRuns { .. }
@@ -123,9 +133,11 @@ fn receipt_text(receipt: &Receipt) -> String {
     });
     let tasks = receipt.tasks.iter().map(|fence| json!([fence.task, fence.fence]));
     let runs = receipt.runs.iter().map(|fence| json!([fence.run, fence.fence]));
+    let published = receipt.published.iter().map(|published| json!([published.event, published.was.name()]));
     json!({
         "rows": rows.collect::<Vec<_>>(), "tasks": tasks.collect::<Vec<_>>(), "places": places.collect::<Vec<_>>(),
         "runs": runs.collect::<Vec<_>>(), "last_event": receipt.last_event,
+        "published": published.collect::<Vec<_>>(), "duties": receipt.duties,
     })
     .to_string()
 }
@@ -148,6 +160,11 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
     // A receipt of an earlier version has none.
     let runs = value["runs"].as_array().into_iter().flatten();
     let runs = runs.map(|fence| Some(RunFence { run: fence[0].as_i64()?, fence: fence[1].as_i64()? }));
+    let published = value["published"].as_array().into_iter().flatten();
+    let published = published.map(|published| {
+        Some(Published { event: published[0].as_u64()?, was: Offered::from_name(published[1].as_str()?)? })
+    });
+    let duties = value["duties"].as_array().into_iter().flatten().map(Value::as_i64);
     let places = list("places")?.iter().map(|place| match (place["taken"].as_i64(), place["free_at"].as_i64()) {
         (Some(number), _) => Place::Taken(number),
         (None, Some(at)) => Place::FreeAt(Instant(at)),
@@ -158,6 +175,8 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         tasks: tasks.collect::<Option<_>>()?,
         places: places.collect(),
         runs: runs.collect::<Option<_>>()?,
+        published: published.collect::<Option<_>>()?,
+        duties: duties.collect::<Option<_>>()?,
         last_event: value["last_event"].as_u64()?,
     })
 }
@@ -177,6 +196,10 @@ struct Writer<'a> {
     target: Target<'a>,
     commit: &'a Commit,
     events: Vec<Fact>,
+    /// New messages, with the position of their events among `events` and of their answers in the receipt.
+    messages: Vec<(&'a Message, usize, usize)>,
+    /// Places in the receipt of messages that an earlier one of the commit says too, with the place of that one.
+    repeated: Vec<(usize, usize)>,
 }
 
 impl<'a> Writer<'a> {
@@ -297,6 +320,23 @@ impl<'a> Writer<'a> {
                 Change::ForgetJournal { journal, before } => {
                     journal::forget(self.session(), *journal, *before).await?;
                 }
+                Change::Publish { message, expect_new } => {
+                    let published = self.publish(message, *expect_new, receipt.published.len()).await?;
+                    receipt.published.push(published);
+                }
+                Change::Number { series, first, count } => {
+                    messages::number(self.session(), series, *first, *count).await?;
+                }
+                Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
+                Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
+                Change::TakeDuty { duty, lease } => {
+                    receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
+                }
+                Change::RenewDuty { duty, fence, until } => {
+                    duties::renew(self.session(), duty, *fence, *until, now).await?;
+                }
+                Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
+                Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -328,6 +368,37 @@ impl<'a> Writer<'a> {
 
     fn event(&mut self, kind: EventType, dataset: Option<&str>, task: Option<i64>, data: Value) {
         self.events.push(Fact { kind, dataset: dataset.map(str::to_owned), task, data });
+    }
+
+    /// Keeps a message that is not known yet until its event has a number. `place`: that of its answer in the receipt.
+    async fn publish(&mut self, message: &'a Message, expect_new: bool, place: usize) -> Step<Published> {
+        let same = |(other, ..): &(&Message, usize, usize)| other.source == message.source && other.id == message.id;
+        if let Some((first, _, first_place)) = self.messages.iter().find(|earlier| same(earlier)) {
+            // Said twice in one commit: the number of the first is not known yet and follows.
+            let again = offered_again(message, 0, &first.digest(), expect_new)?;
+            self.repeated.push((place, *first_place));
+            return Ok(again);
+        }
+        if let Some(known) = messages::known(self.session(), message, expect_new).await? {
+            return Ok(known);
+        }
+        self.messages.push((message, self.events.len(), place));
+        self.event(EventType::EventPublished, None, None, published_data(message));
+        Ok(Published { event: 0, was: Offered::New })
+    }
+
+    /// Writes the new messages under the numbers that their events were given.
+    async fn store_messages(&self, receipt: &mut Receipt) -> Step<()> {
+        let first = receipt.last_event + 1 - self.events.len() as u64;
+        for (message, event, place) in &self.messages {
+            let event = first + *event as u64;
+            messages::add(self.session(), message, event as i64, self.commit.at).await?;
+            receipt.published[*place].event = event;
+        }
+        for (place, first_place) in &self.repeated {
+            receipt.published[*place].event = receipt.published[*first_place].event;
+        }
+        Ok(())
     }
 
     /// Numbers the events and writes them, last of all: the lock on their numbers is held for a moment only. The

@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0006_runs_and_definitions",
         sql: include_str!("../../../migrations/postgres/0006_runs_and_definitions.sql"),
     },
+    Migration {
+        number: 7,
+        name: "0007_event_gate",
+        sql: include_str!("../../../migrations/postgres/0007_event_gate.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

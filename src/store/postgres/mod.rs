@@ -12,11 +12,13 @@ mod copy;
 mod decide;
 mod decode;
 mod definitions;
+mod duties;
 mod encode;
 mod fault;
 mod health;
 mod index;
 mod journal;
+mod messages;
 mod migrate;
 mod partitions;
 mod places;
@@ -54,7 +56,8 @@ use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Sca
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
-    JournalWanted, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
+    JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -366,6 +369,28 @@ impl Store for PostgresStore {
 
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
         step!(self, "reading the journal", async { journal::entries(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn messages(&self, events: &[u64]) -> Result<Vec<Message>> {
+        let doing = "reading published events";
+        step!(self, doing, async { messages::messages(&self.session().await?, events).await }.await)
+    }
+
+    async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
+        let doing = "reading a published event";
+        step!(self, doing, async { messages::message(&self.session().await?, source, id).await }.await)
+    }
+
+    async fn next_number(&self, series: &str) -> Result<u64> {
+        step!(self, "reading a series", async { messages::next_number(&self.session().await?, series).await }.await)
+    }
+
+    async fn cursor(&self, name: &str) -> Result<u64> {
+        step!(self, "reading a cursor", async { messages::cursor(&self.session().await?, name).await }.await)
+    }
+
+    async fn place(&self, name: &str) -> Result<Option<String>> {
+        step!(self, "reading a place", async { messages::place(&self.session().await?, name).await }.await)
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

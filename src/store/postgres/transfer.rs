@@ -26,7 +26,7 @@ use crate::model::{Error, Instant, Result};
 const MARK: &str = "_copying";
 
 /// Columns that the store numbers by itself.
-const NUMBERED: [(&str, &str); 7] = [
+const NUMBERED: [(&str, &str); 8] = [
     ("_commit", "seq"),
     ("_task", "id"),
     ("_failure", "id"),
@@ -34,6 +34,7 @@ const NUMBERED: [(&str, &str); 7] = [
     ("_conflict", "id"),
     ("_run", "id"),
     ("_journal", "id"),
+    ("_attempt", "id"),
 ];
 
 async fn unfinished(session: &Session) -> Step<Option<String>> {
@@ -118,10 +119,10 @@ async fn write_records(session: &Session, table: &LedgerTable, records: &[Record
     for (name, kind) in table.columns {
         let held = types.iter().find(|row| row.try_get::<_, &str>(0).is_ok_and(|known| known == *name));
         let held: &str = held.map(|row| row.try_get(1)).transpose()?.unwrap_or("text");
-        let given = if *kind == Kind::Day {
-            format!("case given.{name} when '' then '-infinity' else given.{name} end")
-        } else {
-            format!("given.{name}")
+        let given = match kind {
+            Kind::Day => format!("case given.{name} when '' then '-infinity' else given.{name} end"),
+            Kind::Bytes => format!("decode(given.{name}, 'hex')"),
+            _ => format!("given.{name}"),
         };
         casts.push(format!("({given})::{held}"));
     }
@@ -229,6 +230,7 @@ async fn export_records(
         Kind::Int => format!("{name}::bigint"),
         Kind::Text | Kind::Json => format!("{name}::text"),
         Kind::Day | Kind::Instant => (*name).to_owned(),
+        Kind::Bytes => format!("encode({name}, 'hex')"),
     });
     let columns = columns.collect::<Vec<_>>().join(", ");
     let (name, key) = (table.name, table.key_names());
@@ -260,7 +262,7 @@ fn record(table: &LedgerTable, row: &Row) -> Step<Record> {
                 day.map(|day| day.0.map_or_else(String::new, |day| day.to_string()))
             }
             Kind::Instant => row.try_get::<_, Option<SqlInstant>>(index)?.map(|at| at.0.to_string()),
-            Kind::Text | Kind::Json => {
+            Kind::Text | Kind::Json | Kind::Bytes => {
                 let text: Option<&str> = row.try_get(index)?;
                 text.map(|text| canonical(*kind, text)).transpose()?
             }

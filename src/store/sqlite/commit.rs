@@ -10,9 +10,11 @@ use super::claims;
 use super::conflicts;
 use super::copy;
 use super::definitions;
+use super::duties;
 use super::fault::Step;
 use super::health;
 use super::journal;
+use super::messages;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::rows::{self, Work};
@@ -20,10 +22,11 @@ use super::runs;
 use super::table::Table;
 use super::tasks;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Quarantined, Receipt, Resolution,
-    RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
+    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Published, Quarantined,
+    Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
+use crate::store::events::published_data;
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
@@ -153,6 +156,22 @@ impl<'a> Writer<'a> {
                 }
                 Change::Journal(entry) => journal::add(self.connection, entry)?,
                 Change::ForgetJournal { journal, before } => journal::forget(self.connection, *journal, *before)?,
+                Change::Publish { message, expect_new } => {
+                    receipt.published.push(self.publish(message, *expect_new)?);
+                }
+                Change::Number { series, first, count } => messages::number(self.connection, series, *first, *count)?,
+                Change::Advance { cursor, from, to } => messages::advance(self.connection, cursor, *from, *to)?,
+                Change::Stand { name, place } => messages::stand(self.connection, name, place, self.commit.at)?,
+                Change::TakeDuty { duty, lease } => {
+                    receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
+                }
+                Change::RenewDuty { duty, fence, until } => {
+                    duties::renew(self.connection, duty, *fence, *until, self.commit.at)?;
+                }
+                Change::LeaveDuty { duty, fence } => {
+                    duties::renew(self.connection, duty, *fence, self.commit.at, self.commit.at)?;
+                }
+                Change::OnDuty { duty, fence } => duties::check(self.connection, duty, *fence, self.commit.at)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,
@@ -265,6 +284,16 @@ impl<'a> Writer<'a> {
         });
         let task = self.commit.fence.map(|fence| fence.task);
         self.event(EventType::RowsQuarantined, Some(&change.dataset.name), task, &data)
+    }
+
+    /// Writes a message that is not known yet, and its event.
+    fn publish(&mut self, message: &Message, expect_new: bool) -> Step<Published> {
+        if let Some(known) = messages::known(self.connection, message, expect_new)? {
+            return Ok(known);
+        }
+        self.event(EventType::EventPublished, None, None, &published_data(message))?;
+        messages::add(self.connection, message, self.last_event, self.commit.at)?;
+        Ok(Published { event: self.last_event as u64, was: Offered::New })
     }
 
     fn store_task(&mut self, task: &Task) -> Step<Fence> {

@@ -85,7 +85,8 @@ pub(super) fn write(connection: &Connection, tables: &Tables, piece: &Piece) -> 
 }
 
 fn write_records(connection: &Connection, table: &LedgerTable, records: &[Record]) -> Step<()> {
-    let parameters = vec!["?"; table.columns.len()].join(", ");
+    let parameters = table.columns.iter().map(|(_, kind)| if *kind == Kind::Bytes { "unhex(?)" } else { "?" });
+    let parameters = parameters.collect::<Vec<_>>().join(", ");
     let sql = format!("insert into {} ({}) values ({parameters})", table.name, table.names());
     let mut statement = connection.prepare_cached(&sql)?;
     let value = |field: &Option<Field>| match field {
@@ -183,7 +184,12 @@ fn export_records(
     piece_rows: usize,
     send: &mut dyn FnMut(Piece) -> bool,
 ) -> Step<bool> {
-    let sql = format!("select {} from {} order by {}", table.names(), table.name, table.key_names());
+    let columns = table.columns.iter().map(|(name, kind)| match kind {
+        Kind::Bytes => format!("lower(hex({name}))"),
+        _ => (*name).to_owned(),
+    });
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let sql = format!("select {columns} from {} order by {}", table.name, table.key_names());
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(())?;
     let mut records = Vec::new();
@@ -305,7 +311,7 @@ mod tests {
         let mut statement = connection.prepare(sql).unwrap();
         let names = statement.query_map((), |row| row.get::<_, String>(0)).unwrap().collect::<Result<Vec<_>, _>>();
         for name in names.unwrap() {
-            if ["_migration", "_column", "_place"].contains(&name.as_str()) {
+            if ["_migration", "_column", "_place", "_duty"].contains(&name.as_str()) {
                 continue;
             }
             let table =

@@ -6,7 +6,7 @@ use super::fault::Step;
 use crate::model::{Error, Instant};
 use crate::store::ledger::{Migration, check_migrations, checksum};
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -28,6 +28,11 @@ const MIGRATIONS: [Migration; 6] = [
         number: 6,
         name: "0006_runs_and_definitions",
         sql: include_str!("../../../migrations/sqlite/0006_runs_and_definitions.sql"),
+    },
+    Migration {
+        number: 7,
+        name: "0007_event_gate",
+        sql: include_str!("../../../migrations/sqlite/0007_event_gate.sql"),
     },
 ];
 

@@ -11,9 +11,11 @@ mod conflicts;
 mod connection;
 mod copy;
 mod definitions;
+mod duties;
 mod fault;
 mod health;
 mod journal;
+mod messages;
 mod migrate;
 mod places;
 mod prepare;
@@ -48,8 +50,8 @@ use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Sca
 use crate::model::copy::Piece;
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
-    JournalEntry, JournalWanted, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
-    definition,
+    JournalEntry, JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
+    TaskId, definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -276,6 +278,31 @@ impl Store for SqliteStore {
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>> {
         let wanted = wanted.clone();
         self.read("reading the journal", move |connection| journal::entries(connection, &wanted)).await
+    }
+
+    async fn messages(&self, events: &[u64]) -> Result<Vec<Message>> {
+        let events = events.to_vec();
+        self.read("reading published events", move |connection| messages::messages(connection, &events)).await
+    }
+
+    async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
+        let (source, id) = (source.to_owned(), id.to_owned());
+        self.read("reading a published event", move |connection| messages::message(connection, &source, &id)).await
+    }
+
+    async fn next_number(&self, series: &str) -> Result<u64> {
+        let series = series.to_owned();
+        self.read("reading a series", move |connection| messages::next_number(connection, &series)).await
+    }
+
+    async fn cursor(&self, name: &str) -> Result<u64> {
+        let name = name.to_owned();
+        self.read("reading a cursor", move |connection| messages::cursor(connection, &name)).await
+    }
+
+    async fn place(&self, name: &str) -> Result<Option<String>> {
+        let name = name.to_owned();
+        self.read("reading a place", move |connection| messages::place(connection, &name)).await
     }
 
     fn committed(&self) -> watch::Receiver<u64> {
