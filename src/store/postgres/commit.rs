@@ -329,6 +329,9 @@ impl<'a> Writer<'a> {
                 }
                 Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
                 Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
+                Change::SetAside { source, quarantined } => {
+                    messages::set_aside(self.session(), source, quarantined, now).await?;
+                }
                 Change::TakeDuty { duty, lease } => {
                     receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
                 }

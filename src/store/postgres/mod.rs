@@ -43,7 +43,7 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::PostgresOptions;
+pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
 use self::connection::{Address, Session};

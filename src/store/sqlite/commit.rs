@@ -162,6 +162,9 @@ impl<'a> Writer<'a> {
                 Change::Number { series, first, count } => messages::number(self.connection, series, *first, *count)?,
                 Change::Advance { cursor, from, to } => messages::advance(self.connection, cursor, *from, *to)?,
                 Change::Stand { name, place } => messages::stand(self.connection, name, place, self.commit.at)?,
+                Change::SetAside { source, quarantined } => {
+                    messages::set_aside(self.connection, source, quarantined, self.commit.at)?;
+                }
                 Change::TakeDuty { duty, lease } => {
                     receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
                 }
