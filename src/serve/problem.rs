@@ -22,6 +22,9 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The field of the request that is wrong, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// Seconds after which the same request may work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
@@ -36,6 +39,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
+            field: None,
             retry_after: None,
         }
     }
@@ -53,7 +57,8 @@ impl From<Error> for Problem {
             tracing::error!(cause = ?std::error::Error::source(&error).map(ToString::to_string), "{error}");
         }
         let problem = Problem::of_status(status, error.kind().name(), error.message());
-        Problem { hint: error.hint_text().map(str::to_string), ..problem }
+        let (hint, field) = (error.hint_text().map(str::to_string), error.field().map(str::to_string));
+        Problem { hint, field, ..problem }
     }
 }
 

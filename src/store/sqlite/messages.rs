@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::claims::{read_instant, unreadable};
 use super::fault::Step;
 use crate::model::{Content, Instant, Message, Published, Quarantined};
-use crate::store::events::{check_advance, numbered, offered_again};
+use crate::store::events::{check_advance, numbered, offered_again, stood_first};
 
 const MESSAGE: &str = "select event, at, id, source, kind, time, subject, key, schema, content_type, extensions, form, \
                        content from _message";
@@ -126,6 +126,19 @@ pub(super) fn stand(connection: &Connection, name: &str, place: &str, now: Insta
     let sql = "insert into _stand (name, place, at) values (?1, ?2, ?3) \
                on conflict (name) do update set place = excluded.place, at = excluded.at";
     connection.prepare_cached(sql)?.execute((name, place, now.to_string()))?;
+    Ok(())
+}
+
+/// As `stand`, for a name without a place.
+pub(super) fn stand_first(connection: &Connection, name: &str, place: &str, now: Instant) -> Step<()> {
+    let sql = "insert into _stand (name, place, at) values (?1, ?2, ?3) on conflict (name) do nothing";
+    let written = connection.prepare_cached(sql)?.execute((name, place, now.to_string()))?;
+    Ok(stood_first(name, written == 1)?)
+}
+
+pub(super) fn forget_stands(connection: &Connection, prefix: &str, before: Instant) -> Step<()> {
+    let sql = "delete from _stand where substr(name, 1, length(?1)) = ?1 and at < ?2";
+    connection.prepare_cached(sql)?.execute((prefix, before.to_string()))?;
     Ok(())
 }
 
