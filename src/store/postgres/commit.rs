@@ -331,6 +331,7 @@ impl<'a> Writer<'a> {
                 | Change::Settle(_)
                 | Change::ForgetReceived { .. }
                 | Change::Publish { .. }
+                | Change::SetAside { .. }
                 | Change::Number { .. }
                 | Change::Advance { .. }
                 | Change::Stand { .. }
@@ -378,6 +379,9 @@ impl<'a> Writer<'a> {
             }
             Change::ForgetStands { prefix, before } => {
                 messages::forget_stands(self.session(), prefix, *before).await?;
+            }
+            Change::SetAside { source, quarantined } => {
+                messages::set_aside(self.session(), source, quarantined, now).await?;
             }
             Change::TakeDuty { duty, lease } => {
                 receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);

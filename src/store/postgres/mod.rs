@@ -45,10 +45,10 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::PostgresOptions;
+pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
-use self::connection::{Address, Session};
+use self::connection::Session;
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;

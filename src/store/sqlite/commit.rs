@@ -165,6 +165,7 @@ impl<'a> Writer<'a> {
                 | Change::Stand { .. }
                 | Change::StandFirst { .. }
                 | Change::ForgetStands { .. }
+                | Change::SetAside { .. }
                 | Change::TakeDuty { .. }
                 | Change::RenewDuty { .. }
                 | Change::LeaveDuty { .. }
@@ -204,6 +205,9 @@ impl<'a> Writer<'a> {
                 messages::stand_first(self.connection, name, place, self.commit.at)?;
             }
             Change::ForgetStands { prefix, before } => messages::forget_stands(self.connection, prefix, *before)?,
+            Change::SetAside { source, quarantined } => {
+                messages::set_aside(self.connection, source, quarantined, self.commit.at)?;
+            }
             Change::TakeDuty { duty, lease } => {
                 receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
             }
