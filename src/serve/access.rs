@@ -137,7 +137,7 @@ pub fn reads(method: &Method) -> bool {
 
 /// Whoever may read may leave, and see what a run would take.
 fn changes_nothing(deed: &Deed) -> bool {
-    matches!((deed.method.as_str(), deed.route.as_str()), ("DELETE", "/api/v1/session") | ("POST", "/api/v1/plan"))
+    matches!((deed.method.as_str(), deed.route.as_str()), ("DELETE", "/api/v1/session") | ("POST", "/api/v1/plan" | "/api/v1/replays/preview"))
 }
 
 /// Around routes that need a caller.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
+pub mod deliveries;
 mod docs;
 mod envelope;
 mod extract;
@@ -214,6 +215,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         changes::routes(),
         logs::routes(),
         v1::routes(),
+        deliveries::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),
