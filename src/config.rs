@@ -556,16 +556,23 @@ impl LoadOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File { path: PathBuf, line: usize },
-    Environment { variable: String },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Environment {
+        variable: String,
+    },
     Set,
+    /// The demo brings its own, whatever is configured.
+    Demo,
 }
 
 impl Origin {
     fn line(&self) -> Option<usize> {
         match self {
             Origin::File { line, .. } => Some(*line),
-            Origin::Default | Origin::Environment { .. } | Origin::Set => None,
+            Origin::Default | Origin::Environment { .. } | Origin::Set | Origin::Demo => None,
         }
     }
 }
@@ -577,6 +584,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment { variable } => write!(f, "environment {variable}"),
             Origin::Set => f.write_str("--set"),
+            Origin::Demo => f.write_str("the demo"),
         }
     }
 }
@@ -635,6 +643,15 @@ impl Config {
     /// Every option with its value and origin, by path.
     pub fn explain(&self) -> &[Explained] {
         &self.explained
+    }
+
+    /// Shows options as the demo has set them: a secret as `(set)`, others as TOML.
+    pub fn explain_demo(&mut self, options: &[(&str, String)]) {
+        for (path, value) in options {
+            if let Some(known) = self.explained.iter_mut().find(|known| known.path == *path) {
+                (known.value, known.origin) = (value.clone(), Origin::Demo);
+            }
+        }
     }
 }
 
