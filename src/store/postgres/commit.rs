@@ -637,6 +637,11 @@ mod tests {
             tasks: vec![Fence { task: 3, fence: 2 }],
             runs: vec![RunFence { run: 5, fence: 0 }, RunFence { run: 6, fence: 7 }],
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
+            published: vec![
+                Published { event: 11, was: Offered::New },
+                Published { event: 3, was: Offered::Different },
+            ],
+            duties: vec![2],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();
