@@ -12,11 +12,13 @@ use super::conflict::Take;
 use super::copy::Piece;
 use super::dataset::Dataset;
 use super::definition;
+use super::delivery::Delivery;
 use super::event::EventType;
 use super::health::Health;
 use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
 use super::message::{Message, Published};
+use super::outgoing::{Attempted, Chosen, Decision};
 use super::received::Received;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
@@ -198,6 +200,25 @@ pub enum Change {
     OnDuty {
         duty: String,
         fence: i64,
+    },
+    /// Events on their way to subscriptions. One that a subscription has not settled yet stays as it is.
+    Deliver(Vec<Delivery>),
+    /// Attempts, and what follows for their deliveries. What a person has decided meanwhile stays, unless it is settled.
+    Attempted(Vec<Attempted>),
+    /// A person decides about deliveries. `NotFound` when one event is named that does not wait.
+    Decide {
+        subscription: String,
+        chosen: Chosen,
+        decision: Decision,
+        by: String,
+    },
+    /// Nothing waits any more for a subscription.
+    ForgetDeliveries {
+        subscription: String,
+    },
+    /// Attempts from before an instant are forgotten, a bounded number of them in one step.
+    ForgetAttempts {
+        before: Instant,
     },
     /// Notes a message that an inbound webhook took in. One that this webhook took in before is a `Conflict`.
     Receive(Received),

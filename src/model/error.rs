@@ -104,7 +104,15 @@ pub struct LearnedLimit {
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         let message = message.into();
-        Error(Box::new(Inner { kind, message, hint: None, field: None, whole_source: false, learned: None, cause: None }))
+        Error(Box::new(Inner {
+            kind,
+            message,
+            hint: None,
+            field: None,
+            whole_source: false,
+            learned: None,
+            cause: None,
+        }))
     }
 
     pub fn invalid(message: impl Into<String>) -> Error {

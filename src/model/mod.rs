@@ -24,7 +24,9 @@ pub mod job;
 pub mod journal;
 pub mod keys;
 pub mod message;
+pub mod number;
 pub mod offer;
+pub mod outgoing;
 pub mod query;
 pub mod received;
 pub mod run;
@@ -56,7 +58,11 @@ pub use job::{CatchUp, Days, Job, JobState, On, Origin, Trigger};
 pub use journal::{Journal, JournalEntry, JournalWanted, Level};
 pub use keys::{Key, KeyPart, KeyRange, Keys};
 pub use message::{Content, Message, Offered, Published};
+pub use number::Number;
 pub use offer::Offer;
+pub use outgoing::{
+    Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
+};
 pub use query::{Filter, Order, Query};
 pub use received::{Received, ReceivedState, ReceivedWanted};
 pub use run::{Run, RunId, RunState, RunsWanted};

@@ -3,4 +3,6 @@
 pub mod address;
 pub mod client;
 pub mod health;
+pub mod index;
 pub mod outcome;
+pub mod subscribers;

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::once::Remembered;
 use super::voucher::{Act, Voucher, rows};
 use super::{Done, Job, PublishOptions, Work};
-use crate::model::{
-    Change, Commit, Dataset, Day, Error, Instant, Message, Offered, Published, Result,
-};
+use crate::model::{Change, Commit, Dataset, Day, Error, Instant, Message, Offered, Published, Result};
 use crate::store::Store;
 
 /// What becomes of a job of a group.
@@ -82,7 +80,8 @@ impl<'a> Plan<'a> {
     /// The answer to a request that was answered before.
     async fn again(&self, work: &Work, remembered: &Remembered) -> Result<Done> {
         let mut done = Done { published: Vec::new(), repeated: true, message: None };
-        let missing = || Error::not_found("what was written under this idempotency key is gone").at_field("Idempotency-Key");
+        let missing =
+            || Error::not_found("what was written under this idempotency key is gone").at_field("Idempotency-Key");
         match work {
             Work::Events { messages, .. } => {
                 for message in messages {

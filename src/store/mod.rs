@@ -2,6 +2,7 @@
 
 mod by_source;
 pub mod death;
+pub mod deliveries;
 pub mod events;
 pub mod ledger;
 pub mod postgres;
@@ -19,9 +20,10 @@ use tokio::sync::watch;
 
 use crate::model::copy::Piece;
 use crate::model::{
-    Area, Commit, Counts, Coverage, Dataset, Day, Definition, Event, EventType, Failure, Health, Instant, JournalEntry,
-    JournalWanted, Message, Quarantined, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId,
-    RunsWanted, Span, Task, TaskId, definition,
+    Area, Attempt, AttemptsWanted, BlockedKey, Commit, Counts, Coverage, Dataset, Day, Definition, DeliveriesWanted,
+    Delivery, DeliveryFigures, Event, EventType, Failure, FiguresSince, Health, Instant, JournalEntry, JournalWanted,
+    Message, Quarantined, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span,
+    Task, TaskId, definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -127,6 +129,18 @@ pub trait Store: Scan {
 
     /// Where a reader of somebody else's log stands, in the words of that log.
     async fn place(&self, name: &str) -> Result<Option<String>>;
+
+    /// What subscriptions have not settled yet, in the order of events.
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>>;
+
+    /// Keys that a dead delivery holds up, of one subscription or of all.
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>>;
+
+    /// Attempts to deliver, newest first; oldest first after a number.
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>>;
+
+    /// How each subscription fares that has a delivery or an attempt, by name.
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>>;
 
     /// The last event that a commit of this process left in the log, as it happens; 0 before the first one. What other processes write is seen by `events`.
     fn committed(&self) -> watch::Receiver<u64>;

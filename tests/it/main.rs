@@ -41,6 +41,7 @@ mod sockets;
 mod store_as_of;
 mod store_by_source;
 mod store_conflicts;
+mod store_deliveries;
 mod store_events;
 mod store_lacks;
 mod store_laws;

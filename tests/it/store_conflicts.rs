@@ -288,7 +288,7 @@ pub async fn rows_that_are_named_are_withdrawn_and_no_others(store: &dyn Store) 
     assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.01|-"]);
     assert_eq!(store.coverage("quotes").await.unwrap().rows_by_day, [(day("20240102"), 1)]);
     // In one commit, a change sees what those before it did.
-    let ended = contract(Write::Withdraw, 1, "0", 0, 1);
+    let ended = contract(Write::Withdraw, 1, "0", Some(0), 1);
     let changes =
         vec![Change::Rows(newer(1, "7.00", 3, 2)), Change::Rows(ended.clone()), Change::Rows(newer(1, "8.00", 1, 3))];
     let receipt = commit(store, changes).await.unwrap();

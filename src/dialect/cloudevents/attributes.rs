@@ -41,7 +41,12 @@ impl Attributes {
     }
 
     /// The message that they describe; `content` comes with the media type that it is sent under.
-    pub(super) fn message(mut self, content: Content, content_type: Option<String>, limits: &Limits) -> Result<Message> {
+    pub(super) fn message(
+        mut self,
+        content: Content,
+        content_type: Option<String>,
+        limits: &Limits,
+    ) -> Result<Message> {
         match self.0.remove("specversion").as_deref() {
             Some("1.0") => {}
             Some(_) => {
@@ -86,7 +91,9 @@ fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(plain) {
         let shown: String = name.chars().filter(|letter| !letter.is_control()).take(NAME_BYTES_MAX).collect();
         let error = Error::invalid(format!("{shown:?} is no name of an attribute")).at_field(shown);
-        return Err(error.hint(format!("names are 1 to {NAME_BYTES_MAX} letters a-z and digits; other fields go into data")));
+        return Err(
+            error.hint(format!("names are 1 to {NAME_BYTES_MAX} letters a-z and digits; other fields go into data"))
+        );
     }
     if name == "data" {
         return Err(refused(name, "is no attribute").hint("the content is the body"));
@@ -141,7 +148,8 @@ fn check_text(name: &str, value: &str, limits: &Limits) -> Result<()> {
         return Err(refused(name, "is empty"));
     }
     if value.len() > limits.attribute_bytes_max {
-        let error = refused(name, format!("has {} bytes, at most {} are kept", value.len(), limits.attribute_bytes_max));
+        let error =
+            refused(name, format!("has {} bytes, at most {} are kept", value.len(), limits.attribute_bytes_max));
         return Err(error.hint("events.attribute_bytes_max is the limit; long texts go into data"));
     }
     let not_a_character = |letter: char| matches!(u32::from(letter) & 0xffff, 0xfffe | 0xffff);
@@ -204,7 +212,8 @@ pub fn is_source(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(&byte);
     let mut at = 0;
     while at < bytes.len() {
-        let coded = bytes[at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
+        let coded =
+            bytes[at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit));
         match coded {
             true => at += 3,
             false if plain(bytes[at]) => at += 1,

@@ -70,7 +70,8 @@ fn attribute(name: &str, value: &RawValue) -> Result<String> {
         return serde_json::from_str(text).map_err(|_| refused(name, "is no text"));
     }
     let whole = text.parse::<i32>().is_ok() && text != "-0" && !text.starts_with('+');
-    let is_core = ["id", "source", "type", "specversion", "time", "subject", "dataschema", "datacontenttype"].contains(&name);
+    let is_core =
+        ["id", "source", "type", "specversion", "time", "subject", "dataschema", "datacontenttype"].contains(&name);
     match (whole || text == "true" || text == "false") && !is_core {
         true => Ok(text.to_string()),
         false if is_core => Err(refused(name, "is no text")),

@@ -5,7 +5,7 @@
 //! text, and its check fails visibly, instead of an amount being changed silently.
 
 use super::json::{self, CodePoints, Json};
-use crate::model::Result;
+use crate::model::{Number, Result};
 
 /// How a program prints JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,15 +116,14 @@ fn python_number(text: &str) -> Option<String> {
         return (text == "-0").then(|| "0".to_string());
     }
     let double = shortest(text)?;
-    if double != Decimal::of(text)? {
+    if double != Number::parse(text)? {
         return None;
     }
-    let Decimal { digits, point, .. } = &double;
-    let sign = if double.negative { "-" } else { "" };
-    let (point, count) = (*point, digits.len() as i64);
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    let (digits, point) = (double.digits(), double.point());
     Some(match point {
-        _ if digits.is_empty() => format!("{sign}0.0"),
-        -3..=16 if point >= count => format!("{sign}{}.0", plain(digits, point)),
+        _ if double.is_zero() => format!("{sign}0.0"),
+        -3..=16 if point >= digits.len() as i64 => format!("{sign}{}.0", plain(digits, point)),
         -3..=16 => format!("{sign}{}", plain(digits, point)),
         _ => format!("{sign}{}e{}{:02}", significand(digits), sign_of(point - 1), (point - 1).abs()),
     })
@@ -132,12 +131,13 @@ fn python_number(text: &str) -> Option<String> {
 
 /// As JavaScript prints what it reads; every number is a double there.
 fn javascript_number(text: &str) -> Option<String> {
-    let Decimal { negative, digits, point } = shortest(text)?;
-    let sign = if negative && !digits.is_empty() { "-" } else { "" };
+    let double = shortest(text)?;
+    let sign = if double.is_negative() { "-" } else { "" };
+    let (digits, point) = (double.digits(), double.point());
     Some(match point {
-        _ if digits.is_empty() => "0".to_string(),
-        -5..=21 => format!("{sign}{}", plain(&digits, point)),
-        _ => format!("{sign}{}e{}{}", significand(&digits), sign_of(point - 1), (point - 1).abs()),
+        _ if double.is_zero() => "0".to_string(),
+        -5..=21 => format!("{sign}{}", plain(digits, point)),
+        _ => format!("{sign}{}e{}{}", significand(digits), sign_of(point - 1), (point - 1).abs()),
     })
 }
 
@@ -161,34 +161,10 @@ fn significand(digits: &str) -> String {
     }
 }
 
-/// `0.digits x 10^point`, digits without zeros at either end; zero has none.
-#[derive(Debug, PartialEq, Eq)]
-struct Decimal {
-    negative: bool,
-    digits: String,
-    point: i64,
-}
-
-impl Decimal {
-    /// What a number means. `None` for an exponent beyond all doubles.
-    fn of(text: &str) -> Option<Decimal> {
-        let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-        let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
-        let exponent: i64 = exponent.parse::<i32>().ok()?.into();
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = format!("{whole}{fraction}");
-        let significant = all.trim_start_matches('0');
-        let zeros = (all.len() - significant.len()) as i64;
-        let digits = significant.trim_end_matches('0').to_string();
-        let point = if digits.is_empty() { 0 } else { whole.len() as i64 - zeros + exponent };
-        Some(Decimal { negative, digits, point })
-    }
-}
-
 /// The fewest digits that name the double that a number is read as.
-fn shortest(text: &str) -> Option<Decimal> {
+fn shortest(text: &str) -> Option<Number> {
     let double: f64 = text.parse().ok()?;
-    if double.is_finite() { Decimal::of(&format!("{double:e}")) } else { None }
+    if double.is_finite() { Number::parse(&format!("{double:e}")) } else { None }
 }
 
 #[cfg(test)]

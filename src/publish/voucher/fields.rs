@@ -64,19 +64,34 @@ pub const FIELDS: [Field; 21] = [
     field("source_module", Holds::Word, Need::Identity, "Its module, such as `l1_contract`"),
     field("source_type", Holds::Word, Need::OptionalIdentity, "The kind of business, such as `purchase_goods`"),
     field("source_id", Holds::Text, Need::Identity, "The thing in that system that it is about"),
-    field("source_reference_no", Holds::Text, Need::OptionalIdentity, "Its number for people; subject and key of the event"),
+    field(
+        "source_reference_no",
+        Holds::Text,
+        Need::OptionalIdentity,
+        "Its number for people; subject and key of the event",
+    ),
     field("company_id", Holds::Text, Need::Optional, "Whose books"),
     field("counterparty_type", Holds::Word, Need::Optional, "Such as `supplier` or `customer`"),
     field("counterparty_id", Holds::Text, Need::Optional, "The other side in that system"),
     field("counterparty_name", Holds::Text, Need::Optional, "The other side by name"),
     field("direction", Holds::Direction, Need::Required, "`debit` or `credit`"),
-    field("amount", Holds::Amount, Need::Required, "At most 16 digits before the point and 4 after it; best sent as a text"),
+    field(
+        "amount",
+        Holds::Amount,
+        Need::Required,
+        "At most 16 digits before the point and 4 after it; best sent as a text",
+    ),
     field("currency", Holds::Currency, Need::Required, "ISO 4217, such as `CNY`"),
     field("summary", Holds::Summary, Need::Optional, "What it is about, in words"),
     field("items", Holds::List, Need::Optional, "Its lines, kept as they are sent"),
     field("business_data", Holds::Object, Need::Optional, "Whatever else belongs to it, kept as it is sent"),
     field("status", Holds::Word, Need::Optional, "Where it stands with its publisher; `approved` by default"),
-    field("sync_status", Holds::Word, Need::Optional, "What the publisher asked for: `pending` by default, `none` without targets"),
+    field(
+        "sync_status",
+        Holds::Word,
+        Need::Optional,
+        "What the publisher asked for: `pending` by default, `none` without targets",
+    ),
     field("target_systems", Holds::Words, Need::Optional, "The systems that are to have it"),
     field("reverses", Holds::Text, Need::OptionalIdentity, "The voucher that it reverses"),
     field("created_by", Holds::Text, Need::OptionalIdentity, "Who made it; the name of the key by default"),
@@ -324,7 +339,8 @@ mod tests {
     fn errors_never_hold_the_value() {
         for text in [r#"{"amount":"SECRET"}"#, r#"{"currency":"SECRET"}"#, r#"{"voucher_date":"SECRET"}"#] {
             let error = one(text).unwrap_err();
-            let said = format!("{error} {} {:?}", error.hint_text().unwrap_or_default(), std::error::Error::source(&error));
+            let said =
+                format!("{error} {} {:?}", error.hint_text().unwrap_or_default(), std::error::Error::source(&error));
             assert!(!said.contains("SECRET"), "{said}");
         }
     }

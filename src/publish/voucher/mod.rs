@@ -140,7 +140,8 @@ impl Act {
         };
         let (no, stands) = (stored.no(), stored.version());
         if let Some(wanted) = wanted.filter(|wanted| *wanted != stands) {
-            let error = Error::conflict(format!("voucher {no} is at version {stands}, not {wanted}")).at_field("version");
+            let error =
+                Error::conflict(format!("voucher {no} is at version {stands}, not {wanted}")).at_field("version");
             return Err(error.hint("read it again, and decide again"));
         }
         if stored.get("status") == Some(REVERSED) {

@@ -12,6 +12,7 @@ use super::claims;
 use super::conflicts;
 use super::connection::Session;
 use super::definitions;
+use super::deliveries;
 use super::duties;
 use super::fault::Step;
 use super::health;
@@ -27,10 +28,12 @@ use super::tasks;
 use super::transfer;
 use super::values::{SqlDay, SqlInstant, clean, lock_number};
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Place, Published,
-    Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
+    Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
+    Place, Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState,
+    Totals, definition,
 };
 use crate::store::death;
+use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::{offered_again, published_data};
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
@@ -99,6 +102,7 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::AnswerPlace { .. }
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
+                | Change::ForgetAttempts { .. }
                 | Change::ForgetReceived { .. }
                 | Change::ForgetStands { .. }
         )
@@ -349,6 +353,17 @@ impl<'a> Writer<'a> {
                 }
                 Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
                 Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
+                Change::Deliver(new) => deliveries::add(self.session(), new).await?,
+                Change::Attempted(attempted) => deliveries::attempted(self.session(), attempted).await?,
+                Change::Decide { subscription, chosen, decision, by } => {
+                    self.decide(subscription, chosen, *decision, by).await?;
+                }
+                Change::ForgetDeliveries { subscription } => {
+                    deliveries::forget_deliveries(self.session(), subscription).await?;
+                }
+                Change::ForgetAttempts { before } => {
+                    deliveries::forget_attempts(self.session(), *before, FORGOTTEN_MAX).await?;
+                }
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -517,6 +532,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// A person decides about deliveries; whoever delivers hears of it.
+    async fn decide(&mut self, subscription: &str, chosen: &Chosen, decision: Decision, by: &str) -> Step<()> {
+        let now = self.commit.at;
+        let changed = deliveries::decide(self.session(), (subscription, chosen), decision, (by, now)).await?;
+        let data = decided_data(subscription, chosen, decision, (by, changed));
+        self.event(EventType::DeliveryDecided, None, None, data);
+        Ok(())
+    }
+
     async fn store_task(&mut self, task: &Task) -> Step<Fence> {
         if task.id == 0 {
             let fence = tasks::create_task(self.session(), task).await?;
@@ -618,6 +642,8 @@ mod tests {
             tasks: vec![Fence { task: 3, fence: 2 }],
             runs: vec![RunFence { run: 5, fence: 0 }, RunFence { run: 6, fence: 7 }],
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
+            published: vec![Published { event: 11, was: Offered::New }, Published { event: 3, was: Offered::Same }],
+            duties: vec![4],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();

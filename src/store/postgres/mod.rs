@@ -12,6 +12,7 @@ mod copy;
 mod decide;
 mod decode;
 mod definitions;
+mod deliveries;
 mod duties;
 mod encode;
 mod fault;
@@ -56,9 +57,10 @@ use super::ledger::tell;
 use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
-    JournalWanted, Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted,
-    Span, Task, TaskId, definition,
+    Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
+    DeliveryFigures, Error, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted, Message,
+    Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -402,6 +404,26 @@ impl Store for PostgresStore {
 
     async fn place(&self, name: &str) -> Result<Option<String>> {
         step!(self, "reading a place", async { messages::place(&self.session().await?, name).await }.await)
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {
+        let doing = "reading the deliveries";
+        step!(self, doing, async { deliveries::deliveries(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>> {
+        let doing = "reading the blocked keys";
+        step!(self, doing, async { deliveries::blocked(&self.session().await?, subscription, limit).await }.await)
+    }
+
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>> {
+        let doing = "reading the attempts";
+        step!(self, doing, async { deliveries::attempts(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>> {
+        let doing = "reading the figures of deliveries";
+        step!(self, doing, async { deliveries::figures(&self.session().await?, since).await }.await)
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

@@ -10,6 +10,7 @@ use super::claims;
 use super::conflicts;
 use super::copy;
 use super::definitions;
+use super::deliveries;
 use super::duties;
 use super::fault::Step;
 use super::health;
@@ -23,10 +24,11 @@ use super::runs;
 use super::table::Table;
 use super::tasks;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Published, Quarantined,
-    Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
+    Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
+    Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
+use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::published_data;
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
@@ -177,6 +179,17 @@ impl<'a> Writer<'a> {
                     duties::renew(self.connection, duty, *fence, self.commit.at, self.commit.at)?;
                 }
                 Change::OnDuty { duty, fence } => duties::check(self.connection, duty, *fence, self.commit.at)?,
+                Change::Deliver(new) => deliveries::add(self.connection, new)?,
+                Change::Attempted(attempted) => deliveries::attempted(self.connection, attempted)?,
+                Change::Decide { subscription, chosen, decision, by } => {
+                    self.decide(subscription, chosen, *decision, by)?;
+                }
+                Change::ForgetDeliveries { subscription } => {
+                    deliveries::forget_deliveries(self.connection, subscription)?;
+                }
+                Change::ForgetAttempts { before } => {
+                    deliveries::forget_attempts(self.connection, *before, FORGOTTEN_MAX)?;
+                }
                 Change::Receive(taken) => received::add(self.connection, taken)?,
                 Change::Settle(taken) => received::settle(self.connection, taken)?,
                 Change::ForgetReceived { before } => received::forget(self.connection, *before)?,
@@ -302,6 +315,14 @@ impl<'a> Writer<'a> {
         self.event(EventType::EventPublished, None, None, &published_data(message))?;
         messages::add(self.connection, message, self.last_event, self.commit.at)?;
         Ok(Published { event: self.last_event as u64, was: Offered::New })
+    }
+
+    /// A person decides about deliveries; whoever delivers hears of it.
+    fn decide(&mut self, subscription: &str, chosen: &Chosen, decision: Decision, by: &str) -> Step<()> {
+        let now = self.commit.at;
+        let changed = deliveries::decide(self.connection, (subscription, chosen), decision, (by, now))?;
+        let data = decided_data(subscription, chosen, decision, (by, changed));
+        self.event(EventType::DeliveryDecided, None, None, &data)
     }
 
     fn store_task(&mut self, task: &Task) -> Step<Fence> {

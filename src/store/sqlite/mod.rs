@@ -11,6 +11,7 @@ mod conflicts;
 mod connection;
 mod copy;
 mod definitions;
+mod deliveries;
 mod duties;
 mod fault;
 mod health;
@@ -50,9 +51,10 @@ use super::ledger::tell;
 use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
-    JournalEntry, JournalWanted, Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId,
-    RunsWanted, Span, Task, TaskId, definition,
+    Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
+    DeliveryFigures, Error, ErrorKind, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted,
+    Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -315,6 +317,26 @@ impl Store for SqliteStore {
     async fn place(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
         self.read("reading a place", move |connection| messages::place(connection, &name)).await
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {
+        let wanted = wanted.clone();
+        self.read("reading the deliveries", move |connection| deliveries::deliveries(connection, &wanted)).await
+    }
+
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>> {
+        let subscription = subscription.map(str::to_owned);
+        let work = move |connection: &Connection| deliveries::blocked(connection, subscription.as_deref(), limit);
+        self.read("reading the blocked keys", work).await
+    }
+
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>> {
+        let wanted = wanted.clone();
+        self.read("reading the attempts", move |connection| deliveries::attempts(connection, &wanted)).await
+    }
+
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>> {
+        self.read("reading the figures of deliveries", move |connection| deliveries::figures(connection, since)).await
     }
 
     fn committed(&self) -> watch::Receiver<u64> {
