@@ -81,6 +81,7 @@ pub struct Options {
     pub mirror: Mirror,
     pub serve: Serve,
     pub jobs: Jobs,
+    pub receive: Receive,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -438,6 +439,24 @@ pub struct Jobs {
 pub enum CatchUp {
     Once,
     Skip,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    pub tolerance_seconds: u32,
+    pub body_kb_max: u32,
+    pub calls_per_minute: u32,
+    pub queue: usize,
+    pub commit_messages: usize,
+    pub items_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_seconds: u64,
+    pub attempts_max: u32,
+    pub origin_seconds: u64,
+    pub origin_mb_max: usize,
+    pub origin_events_max: usize,
+    pub kept_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]

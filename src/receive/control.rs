@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::inbound::{self, Inbound};
 use super::mapping::Mapped;
 use super::registry::{self, Entry, origin_name, secret_name};
-use super::{rows, read};
+use super::{read, rows};
 use crate::catalog::Catalog;
 use crate::dialect::cloudevents::{Header, Limits};
 use crate::dialect::webhook::{Keyring, Secret};
@@ -38,7 +38,13 @@ pub struct Made {
 }
 
 impl Control {
-    pub fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>, clock: Clock, limits: Limits, items_max: usize) -> Control {
+    pub fn new(
+        store: Arc<dyn Store>,
+        catalog: Arc<Catalog>,
+        clock: Clock,
+        limits: Limits,
+        items_max: usize,
+    ) -> Control {
         Control { store, catalog, clock, limits, items_max }
     }
 
@@ -75,7 +81,12 @@ impl Control {
     }
 
     /// Changes fields of a webhook; those that are not named stay. `revision`: the one that was read.
-    pub async fn change(&self, name: &str, fields: serde_json::Map<String, Value>, revision: Option<u64>) -> Result<Arc<Entry>> {
+    pub async fn change(
+        &self,
+        name: &str,
+        fields: serde_json::Map<String, Value>,
+        revision: Option<u64>,
+    ) -> Result<Arc<Entry>> {
         let before = self.get(name).await?;
         let mut body = body_of(&before.inbound)?;
         for (field, value) in fields {
@@ -140,7 +151,12 @@ impl Control {
     }
 
     /// What a body would become: the rows of each message, or that it is only kept. Nothing is written or verified.
-    pub async fn try_out(&self, name: &str, headers: &[Header<'_>], body: &[u8]) -> Result<Vec<(crate::model::Message, Option<Mapped>)>> {
+    pub async fn try_out(
+        &self,
+        name: &str,
+        headers: &[Header<'_>],
+        body: &[u8],
+    ) -> Result<Vec<(crate::model::Message, Option<Mapped>)>> {
         let entry = self.get(name).await?;
         if let Some(why) = &entry.broken {
             return Err(Error::conflict(format!("the inbound webhook {name} cannot work: {why}")));
@@ -204,7 +220,8 @@ fn define(kind: Kind, name: &str, body: Value, expect: Option<u64>) -> Change {
 /// A secret that works in every one of these forms.
 fn generate(forms: &[SignatureForm]) -> Result<Secret> {
     if forms.contains(&SignatureForm::StandardEd25519) {
-        let error = Error::invalid("the form standard_ed25519 is checked with the sender's public key").at_field("secret");
+        let error =
+            Error::invalid("the form standard_ed25519 is checked with the sender's public key").at_field("secret");
         return Err(error.hint("ask the sender for it; it begins with whpk_"));
     }
     Secret::generate(SignatureForm::Standard)

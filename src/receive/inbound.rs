@@ -187,7 +187,9 @@ pub fn check_types(types: &[String]) -> Result<()> {
     }
     match types.len() {
         0 => Err(Error::invalid("types is empty").at_field("types").hint("name the event types, or * for all")),
-        count if count > TYPES_MAX => Err(Error::invalid(format!("a mapping has at most {TYPES_MAX} types")).at_field("types")),
+        count if count > TYPES_MAX => {
+            Err(Error::invalid(format!("a mapping has at most {TYPES_MAX} types")).at_field("types"))
+        }
         _ => Ok(()),
     }
 }
@@ -203,7 +205,9 @@ impl Inbound {
     /// What can be said without the catalogue.
     pub fn check(&self) -> Result<()> {
         if self.forms.is_empty() {
-            return Err(Error::invalid("forms is empty").at_field("forms").hint("a call is signed, in the form standard for example"));
+            return Err(Error::invalid("forms is empty")
+                .at_field("forms")
+                .hint("a call is signed, in the form standard for example"));
         }
         if self.tolerance_seconds.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
             return Err(Error::invalid("tolerance_seconds is a number from 1 to 86400").at_field("tolerance_seconds"));
@@ -215,7 +219,8 @@ impl Inbound {
         let needs_origin = self.mappings.iter().any(|mapping| mapping.gaps == Gaps::Fetch);
         match &self.origin {
             None if needs_origin => {
-                let error = Error::invalid("missing versions shall be fetched, and there is no origin").at_field("origin");
+                let error =
+                    Error::invalid("missing versions shall be fetched, and there is no origin").at_field("origin");
                 Err(error.hint("name the address of the publisher under origin.url, or let gaps be `allow`"))
             }
             Some(origin) => origin.check(),
@@ -226,7 +231,9 @@ impl Inbound {
 
 impl Origin {
     fn check(&self) -> Result<()> {
-        let plain = ["{source}", "{subject}", "{key}", "{from}"].iter().fold(self.url.clone(), |url, part| url.replace(part, "x"));
+        let plain = ["{source}", "{subject}", "{key}", "{from}"]
+            .iter()
+            .fold(self.url.clone(), |url, part| url.replace(part, "x"));
         let sound = reqwest::Url::parse(&plain).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
         });
@@ -234,7 +241,9 @@ impl Origin {
             true => Ok(()),
             false => {
                 let error = Error::invalid("origin.url is no web address without a password").at_field("origin.url");
-                Err(error.hint("write it like https://settlement.example.com:8080; set its key with `tidegate inbound origin-key`"))
+                Err(error.hint(
+                    "write it like https://settlement.example.com:8080; set its key with `tidegate inbound origin-key`",
+                ))
             }
         }
     }
@@ -273,7 +282,9 @@ mod tests {
 
     #[test]
     fn names_and_origins_are_plain() {
-        for (name, sound) in [("l1-synced", true), ("a.b_c", true), ("", false), (".a", false), ("a/b", false), ("发票", false)] {
+        for (name, sound) in
+            [("l1-synced", true), ("a.b_c", true), ("", false), (".a", false), ("a/b", false), ("发票", false)]
+        {
             assert_eq!(check_name(name).is_ok(), sound, "{name}");
         }
         for (url, sound) in [

@@ -169,7 +169,8 @@ impl Ready {
             _ => serde_json::from_str::<Vec<String>>(key).unwrap_or_default(),
         };
         if values.len() != names.len() {
-            let error = Error::invalid(format!("a key of {} is a JSON list of {} texts", self.dataset.name, names.len()));
+            let error =
+                Error::invalid(format!("a key of {} is a JSON list of {} texts", self.dataset.name, names.len()));
             return Err(error.hint(format!("in the order {}", names.join(", "))));
         }
         Ok(names.iter().cloned().zip(values).collect())
@@ -178,7 +179,8 @@ impl Ready {
 
 /// The values of the key as one text: the value itself, or a JSON list of several.
 fn key_of(dataset: &Dataset, row: &Row) -> String {
-    let values: Vec<&str> = dataset.key.iter().map(|name| row.get(name).and_then(Value::as_str).unwrap_or_default()).collect();
+    let values: Vec<&str> =
+        dataset.key.iter().map(|name| row.get(name).and_then(Value::as_str).unwrap_or_default()).collect();
     match &values[..] {
         [one] => (*one).to_owned(),
         several => serde_json::json!(several).to_string(),
@@ -239,7 +241,8 @@ fn ready_columns(dataset: &Dataset, columns: &BTreeMap<String, From>) -> Result<
 fn version_column(dataset: &Dataset, columns: &Columns, name: &str) -> Result<usize> {
     let at = dataset.column_index(name);
     let mapped = at.filter(|at| columns.get(at).is_some_and(|taken| taken.path.is_some()));
-    let whole = mapped.filter(|at| dataset.columns[*at].kind == ColumnType::Int && !dataset.key.contains(&dataset.columns[*at].name));
+    let whole = mapped
+        .filter(|at| dataset.columns[*at].kind == ColumnType::Int && !dataset.key.contains(&dataset.columns[*at].name));
     whole.ok_or_else(|| {
         let error = Error::invalid(format!("version names {name:?}, which is no whole number that comes from a path"));
         error.at_field("version").hint("map a column of type int that is no part of the key")
@@ -254,7 +257,8 @@ fn ready_items(items: &Items, catalog: &Catalog) -> Result<ReadyItems> {
     let (of_item, of): (Vec<usize>, Vec<usize>) = dataset.key_indices().into_iter().partition(own);
     if path.root != Root::Data || of_item.is_empty() || of.is_empty() {
         let error = Error::invalid(format!("the items of {} cannot be told apart", dataset.name)).at_field("items");
-        return Err(error.hint("the path begins with data; of the key, something names the message's row and something the item"));
+        return Err(error
+            .hint("the path begins with data; of the key, something names the message's row and something the item"));
     }
     Ok(ReadyItems { path, dataset, columns, of })
 }
@@ -268,7 +272,8 @@ impl ReadyItems {
         let of = self.of.iter().map(name).map(|name| (name.clone(), value(&name))).collect();
         let found = if ends { &[] } else { document.list(&self.path)? };
         if found.len() > items_max {
-            let error = Error::invalid(format!("{} has {} items, at most {items_max} are read", self.path, found.len()));
+            let error =
+                Error::invalid(format!("{} has {} items, at most {items_max} are read", self.path, found.len()));
             return Err(error.at_field(self.path.to_string()).hint("receive.items_max is the limit"));
         }
         let mut rows: Vec<Row> = Vec::with_capacity(found.len());
@@ -321,11 +326,13 @@ impl<'d, 'a> Reading<'d, 'a> {
         let needed = !column.nullable || self.dataset.key.contains(&column.name);
         match (value, needed) {
             (None, true) => {
-                let message = format!("column {}: nothing stands at {}, and it may not be missing", column.name, place());
+                let message =
+                    format!("column {}: nothing stands at {}, and it may not be missing", column.name, place());
                 Err(Error::invalid(message).at_field(place()))
             }
             (Some(text), true) if text.is_empty() && self.dataset.key.contains(&column.name) => {
-                Err(Error::invalid(format!("column {}: an empty text at {} names nothing", column.name, place())).at_field(place()))
+                Err(Error::invalid(format!("column {}: an empty text at {} names nothing", column.name, place()))
+                    .at_field(place()))
             }
             (value, _) => Ok(value),
         }

@@ -69,7 +69,8 @@ impl Receiver {
 
     /// Looks at everything that is due, row by row.
     async fn round(&self, worker: &str) -> Result<()> {
-        let wanted = ReceivedWanted { open: true, state: Some(ReceivedState::Waiting), limit: OPEN_MAX, ..Default::default() };
+        let wanted =
+            ReceivedWanted { open: true, state: Some(ReceivedState::Waiting), limit: OPEN_MAX, ..Default::default() };
         let now = self.clock.now();
         let waiting = self.store.receipts(&wanted).await?;
         let mut rows: BTreeMap<(String, String, String), Received> = BTreeMap::new();
@@ -105,7 +106,9 @@ impl Receiver {
 
     /// Fetches what a row waits for, and notes how it went.
     async fn bring(&self, received: &Received) -> Result<()> {
-        let Some(entry) = self.registry.get(&received.inbound).filter(|entry| !entry.inbound.paused) else { return Ok(()) };
+        let Some(entry) = self.registry.get(&received.inbound).filter(|entry| !entry.inbound.paused) else {
+            return Ok(());
+        };
         let fetched = self.fetch(&entry, received).await;
         self.resume(&entry, received).await?;
         let now = self.store.received(&received.inbound, &received.source, &received.id).await?;
@@ -143,7 +146,10 @@ impl Receiver {
     /// Takes in what the origin has for a row that waits, in the order of versions.
     async fn fetch(&self, entry: &Arc<Entry>, received: &Received) -> Result<u64> {
         let Some(ready) = entry.ready_of(&received.dataset) else {
-            return Err(Error::conflict(format!("the webhook {} has no mapping for {} any more", entry.name, received.dataset)));
+            return Err(Error::conflict(format!(
+                "the webhook {} has no mapping for {} any more",
+                entry.name, received.dataset
+            )));
         };
         let missing = || Error::bug("the message of a received event is gone");
         let message = self.store.message(&received.source, &received.id).await?.ok_or_else(missing)?;
@@ -154,7 +160,9 @@ impl Receiver {
 
     /// The subject of a row by the template of the origin; `None` without one.
     fn subject(&self, entry: &Entry, ready: &Ready, key: &str) -> Result<Option<String>> {
-        let Some(template) = entry.inbound.origin.as_ref().and_then(|origin| origin.subject.clone()) else { return Ok(None) };
+        let Some(template) = entry.inbound.origin.as_ref().and_then(|origin| origin.subject.clone()) else {
+            return Ok(None);
+        };
         let values = ready.key_values(key)?;
         Ok(Some(values.iter().fold(template, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))))
     }
@@ -173,7 +181,8 @@ impl Receiver {
             let error = Error::invalid("the message that waits names no subject, and origin.subject is not set");
             error.hint("change the webhook to have origin.subject, such as invoice/{invoice_id}")
         })?;
-        let source = entry.inbound.origin.as_ref().and_then(|origin| origin.source.clone()).unwrap_or(source.to_owned());
+        let source =
+            entry.inbound.origin.as_ref().and_then(|origin| origin.source.clone()).unwrap_or(source.to_owned());
         let question = Question { source, subject, key: key.to_owned(), from };
         let mut found = Vec::new();
         for message in self.asker.ask(entry, &question).await? {
@@ -201,7 +210,8 @@ impl Receiver {
             Error::not_found(format!("there is no inbound webhook {name:?}")).hint("`tidegate inbound list` lists them")
         };
         let entry = self.registry.get(name).ok_or_else(not_found)?;
-        let versioned = |ready: &&Arc<Ready>| ready.version.is_some() && dataset.is_none_or(|name| ready.dataset.name == name);
+        let versioned =
+            |ready: &&Arc<Ready>| ready.version.is_some() && dataset.is_none_or(|name| ready.dataset.name == name);
         let ready = entry.mappings.iter().find(versioned).ok_or_else(|| {
             let error = Error::invalid(format!("the inbound webhook {name} maps no table with versions"));
             error.hint("name the column of the source's version under `version` of the mapping")

@@ -35,9 +35,7 @@ use crate::catalog::Catalog;
 use crate::dialect::cloudevents::{Header, Limits};
 use crate::dialect::webhook::{Headers, Incoming, Matched, verify};
 use crate::feed::Feed;
-use crate::model::{
-    Clock, Error, ErrorKind, Message, Received, ReceivedState, ReceivedWanted, Result, SignatureForm,
-};
+use crate::model::{Clock, Error, ErrorKind, Message, Received, ReceivedState, ReceivedWanted, Result, SignatureForm};
 use crate::notify::client::Client;
 use crate::store::Store;
 
@@ -162,12 +160,8 @@ impl Receiver {
         let registry = Registry::start(store.clone(), catalog, feed).await?;
         let (units, waiting_units) = mpsc::channel(options.queue.max(1));
         let (options, waiting) = (Arc::new(options), Arc::new(Notify::new()));
-        let writer = Writer {
-            store: store.clone(),
-            clock: clock.clone(),
-            options: options.clone(),
-            waiting: waiting.clone(),
-        };
+        let writer =
+            Writer { store: store.clone(), clock: clock.clone(), options: options.clone(), waiting: waiting.clone() };
         tokio::spawn(writer.run(waiting_units));
         let asker = Asker::new(client, options.clone());
         Ok(Receiver { store, clock, options, registry, units, waiting, asker })
@@ -198,7 +192,9 @@ impl Receiver {
             Refusal::NotFound(Error::not_found(format!("there is no webhook {shown:?} here")))
         })?;
         if entry.inbound.paused {
-            return Err(Refusal::Paused(Error::transient(format!("the webhook {name} is paused")).hint("send it again later")));
+            return Err(Refusal::Paused(
+                Error::transient(format!("the webhook {name} is paused")).hint("send it again later"),
+            ));
         }
         match &entry.broken {
             None => Ok(entry),
@@ -223,7 +219,9 @@ impl Receiver {
             match verify(*form, &secrets, &incoming) {
                 Ok(matched) => return Ok((*form, matched)),
                 // What is said of a signature that is there tells more than that another one is missing.
-                Err(other) if reason.is_none() || headers.get(form.signature_header()).is_some() => reason = Some(other),
+                Err(other) if reason.is_none() || headers.get(form.signature_header()).is_some() => {
+                    reason = Some(other)
+                }
                 Err(_) => {}
             }
         }
@@ -232,7 +230,10 @@ impl Receiver {
             None => ("no_form", "the webhook takes no form of signatures".to_owned()),
         };
         let error = Error::denied(format!("the signature does not count: {text}"));
-        Err(Refusal::Unsigned(code, error.hint("sign the bytes that are sent with the secret of this webhook, at this time")))
+        Err(Refusal::Unsigned(
+            code,
+            error.hint("sign the bytes that are sent with the secret of this webhook, at this time"),
+        ))
     }
 
     /// What is to be done for a message; everything that may be wrong with it is found here.
@@ -265,7 +266,8 @@ impl Receiver {
         }
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
-            let ended = |_| Error::new(ErrorKind::Interrupted, "the program is stopping").hint("send it again, unchanged");
+            let ended =
+                |_| Error::new(ErrorKind::Interrupted, "the program is stopping").hint("send it again, unchanged");
             outcomes.push(answer.await.map_err(ended)??);
         }
         Ok(outcomes)
@@ -304,7 +306,8 @@ fn check_kept(entry: &Entry, message: &Message) -> Result<()> {
 /// The source of messages whose body names none.
 fn source_of(entry: &Entry, form: SignatureForm, headers: &[Header]) -> String {
     let said = || {
-        let (_, value) = headers.iter().find(|(name, _)| *name == "x-source-system" && form == SignatureForm::Mission)?;
+        let (_, value) =
+            headers.iter().find(|(name, _)| *name == "x-source-system" && form == SignatureForm::Mission)?;
         let text = std::str::from_utf8(value).ok()?.trim();
         crate::dialect::cloudevents::is_source(text).then(|| text.to_owned())
     };

@@ -57,7 +57,9 @@ impl Asker {
             Error::transient(format!("the origin did not answer: {} ({})", fault.detail, fault.code.name()))
         })?;
         match answer.status {
-            200 if answer.cut => Err(Error::invalid("the origin's answer is too long").hint("receive.origin_mb_max is the limit")),
+            200 if answer.cut => {
+                Err(Error::invalid("the origin's answer is too long").hint("receive.origin_mb_max is the limit"))
+            }
             200 => events(&answer.body, &self.options.limits),
             401 | 403 => Err(Error::denied(format!("the origin answered with HTTP status {}", answer.status))
                 .hint("set its key with `tidegate inbound origin-key`")),
@@ -139,7 +141,8 @@ mod tests {
 
     #[test]
     fn events_are_read_from_a_list_and_from_a_page() {
-        let event = |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","data":{{"a":1.10}}}}"#);
+        let event =
+            |id: &str| format!(r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"t","data":{{"a":1.10}}}}"#);
         for body in [
             format!("[{},{}]", event("1"), event("2")),
             format!(r#"{{"next":null,"items":[{},{}]}}"#, event("1"), event("2")),

@@ -146,7 +146,10 @@ mod tests {
             (vec![("content-type", "application/cloudevents+json")], event.to_owned()),
             (vec![json], event.to_owned()),
             (vec![("content-type", "application/cloudevents-batch+json")], format!("[{event}]")),
-            (vec![json, ("ce-specversion", "1.0"), ("ce-id", "7"), ("ce-source", "/s"), ("ce-type", "t")], r#"{"amount":1.10}"#.to_owned()),
+            (
+                vec![json, ("ce-specversion", "1.0"), ("ce-id", "7"), ("ce-source", "/s"), ("ce-type", "t")],
+                r#"{"amount":1.10}"#.to_owned(),
+            ),
         ] {
             assert_eq!(shown(&read(&headers, Some("evt_1"), &body).unwrap()), [expected], "{body}");
         }

@@ -43,6 +43,11 @@ impl Entry {
         inbound.mappings.iter().enumerate().map(ready).collect()
     }
 
+    /// Whether a key for its origin is set.
+    pub fn has_origin_key(&self) -> bool {
+        !self.origin_key.is_empty()
+    }
+
     /// The mapping for a type of messages.
     pub fn ready_for(&self, kind: &str) -> Option<&Arc<Ready>> {
         self.mappings.iter().find(|ready| ready.fits(kind))
@@ -55,7 +60,8 @@ impl Entry {
 
     fn of(definition: &Definition, secrets: &BTreeMap<String, serde_json::Value>, catalog: &Catalog) -> Entry {
         let keyring = secrets.get(&secret_name(&definition.name)).and_then(Keyring::from_json).unwrap_or_default();
-        let origin_key = secrets.get(&origin_name(&definition.name)).and_then(|value| value.as_str()).unwrap_or_default();
+        let origin_key =
+            secrets.get(&origin_name(&definition.name)).and_then(|value| value.as_str()).unwrap_or_default();
         let inbound = serde_json::from_value::<Inbound>(definition.body.clone());
         let (inbound, ready) = match inbound {
             Ok(inbound) => {
@@ -102,9 +108,8 @@ pub async fn read(store: &dyn Store, catalog: &Catalog) -> Result<BTreeMap<Strin
 
 /// One webhook; `NotFound` without one of this name.
 pub async fn one(store: &dyn Store, catalog: &Catalog, name: &str) -> Result<Arc<Entry>> {
-    let not_found = || {
-        Error::not_found(format!("there is no inbound webhook {name:?}")).hint("`tidegate inbound list` lists them")
-    };
+    let not_found =
+        || Error::not_found(format!("there is no inbound webhook {name:?}")).hint("`tidegate inbound list` lists them");
     read(store, catalog).await?.remove(name).ok_or_else(not_found)
 }
 

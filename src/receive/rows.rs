@@ -63,7 +63,8 @@ pub fn change(dataset: &Arc<Dataset>, batch: RecordBatch, write: Write, inbound:
 
 /// Stored rows whose columns have these values.
 pub async fn stored(store: &dyn Store, dataset: &Dataset, of: &[(String, String)]) -> Result<RecordBatch> {
-    let filter = |(column, value): &(String, String)| Filter::In { column: column.clone(), values: vec![value.clone()] };
+    let filter =
+        |(column, value): &(String, String)| Filter::In { column: column.clone(), values: vec![value.clone()] };
     let query = Query { filters: of.iter().map(filter).collect(), ..Query::all(&dataset.name) };
     let batches: Vec<RecordBatch> = store.scan(&query).await?.try_collect().await?;
     concat_batches(&dataset.schema(), &batches).map_err(|error| Error::bug("rows do not fit together").caused_by(error))

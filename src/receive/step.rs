@@ -10,9 +10,7 @@ use super::registry::Entry;
 use super::writer::Work;
 use super::{Outcome, rows};
 use crate::model::change::Write;
-use crate::model::{
-    Change, Commit, Error, Instant, Message, Received, ReceivedState, ReceivedWanted, Result,
-};
+use crate::model::{Change, Commit, Error, Instant, Message, Received, ReceivedState, ReceivedWanted, Result};
 use crate::store::Store;
 
 /// What became of a piece of work in this step.
@@ -86,7 +84,9 @@ impl<'a> Step<'a> {
         if known.as_ref().is_some_and(|known| known.digest() != message.digest()) {
             let Message { source, id, .. } = message;
             let error = Error::conflict(format!("source {source:?} and id {id:?} are known with another content"));
-            return Err(error.at_field("id").hint("give each message an id of its own; a message that is sent again says the same"));
+            return Err(error
+                .at_field("id")
+                .hint("give each message an id of its own; a message that is sent again says the same"));
         }
         if let Some(before) = self.store.received(&entry.name, &message.source, &message.id).await? {
             return Ok((Vec::new(), Outcome::of(&before, true), false));
@@ -170,7 +170,9 @@ impl<'a> Step<'a> {
         let stored = rows::stored(self.store, dataset, &ready.key_values(&mapped.key)?).await?;
         let version = |at| rows::value(&stored, at);
         let stored_version = match ready.version {
-            Some(at) if stored.num_rows() > 0 => version(at)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok()),
+            Some(at) if stored.num_rows() > 0 => {
+                version(at)?.and_then(|text| String::from_utf8(text).ok()?.parse().ok())
+            }
             _ => None,
         };
         let name = cursor(&dataset.name, &mapped.key);
@@ -179,7 +181,9 @@ impl<'a> Step<'a> {
         let (state, note) = match decision {
             Decision::Apply => (ReceivedState::Applied, String::new()),
             Decision::Stale { known } => (ReceivedState::Stale, format!("version {known} counts already")),
-            Decision::Wait { from, to } if from == to => (ReceivedState::Waiting, format!("waiting for version {from}")),
+            Decision::Wait { from, to } if from == to => {
+                (ReceivedState::Waiting, format!("waiting for version {from}"))
+            }
             Decision::Wait { from, to } => (ReceivedState::Waiting, format!("waiting for versions {from} to {to}")),
             Decision::Compare => {
                 let new = rows::batch(dataset, std::slice::from_ref(&mapped.row))?;
