@@ -429,6 +429,7 @@ pub struct Jobs {
     pub attempts: u32,
     pub retry_minutes: u32,
     pub runs_at_once: usize,
+    pub polls_at_once: usize,
     pub runs_kept: usize,
     pub check_look_back: u32,
 }

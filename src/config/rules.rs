@@ -189,6 +189,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("jobs.attempts", Integer(0, 100)),
     ("jobs.retry_minutes", Integer(1, 10_000)),
     ("jobs.runs_at_once", Integer(1, 64)),
+    ("jobs.polls_at_once", Integer(1, 64)),
     ("jobs.runs_kept", Integer(10, 1_000_000)),
     ("jobs.check_look_back", Integer(0, 1_000)),
     ("receive.tolerance_seconds", Integer(1, 86_400)),

@@ -44,6 +44,8 @@ pub struct JobOptions {
     pub retry_minutes: u32,
     /// Runs that this process works on at the same time.
     pub runs_at_once: usize,
+    /// Runs that poll, beside those: they last a trading session and mostly wait.
+    pub polls_at_once: usize,
     /// Ended runs of each job that are kept.
     pub runs_kept: usize,
 }
@@ -56,6 +58,7 @@ impl Default for JobOptions {
             attempts: 3,
             retry_minutes: 5,
             runs_at_once: 2,
+            polls_at_once: 16,
             runs_kept: 200,
         }
     }
