@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::{Day, Error, Result};
+use crate::model::{Day, Error, Result, Subnet};
 use layers::{Entry, Problem, Reader};
 
 /// Every option with its default: the text is the manual and is compiled in.
@@ -81,6 +81,7 @@ pub struct Options {
     pub mirror: Mirror,
     pub serve: Serve,
     pub jobs: Jobs,
+    pub notify: Notify,
     pub receive: Receive,
     pub cache: Cache,
     pub import: Import,
@@ -440,6 +441,41 @@ pub struct Jobs {
 pub enum CatchUp {
     Once,
     Skip,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    allow: Vec<String>,
+    pub plain_http: bool,
+    ca_file: PathBuf,
+    pub connect_seconds: u64,
+    pub timeout_seconds: u64,
+    pub keep_alive_seconds: u64,
+    pub idle_connections: usize,
+    pub answer_kb_max: usize,
+    pub retry_seconds: Vec<f64>,
+    pub retry_jitter: f64,
+    pub retry_after_seconds_max: u64,
+    pub warn_failures: u32,
+    pub pause_failures: u32,
+    pub probe_first_seconds: u64,
+    pub probe_cap_seconds: u64,
+    pub rotation_hours: u32,
+    pub source_system: String,
+    pub tolerance_seconds: u32,
+}
+
+impl Notify {
+    /// Closed subnets to which webhooks may go.
+    pub fn allow(&self) -> Vec<Subnet> {
+        self.allow.iter().filter_map(|text| Subnet::parse(text).ok()).collect()
+    }
+
+    /// The file of certificates that are trusted beside the usual ones.
+    pub fn ca_file(&self) -> Option<&Path> {
+        named(&self.ca_file)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

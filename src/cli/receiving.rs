@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::Context;
 use crate::dialect::cloudevents::Limits;
 use crate::feed::{Feed, FeedOptions};
-use crate::model::Result;
+use crate::model::{Error, Result};
 use crate::notify::client::{Client, ClientOptions, SystemNames};
 use crate::receive::{Control, ReceiveOptions, Receiver};
 use crate::store::Store;
@@ -51,15 +51,19 @@ pub async fn for_a_command(context: &Context, store: Arc<dyn Store>) -> Result<R
 
 /// What origins are asked by: the addresses that are closed to deliveries are closed to it too.
 fn client(context: &Context) -> Result<Client> {
-    let receive = &context.options().receive;
+    let (receive, notify) = (&context.options().receive, &context.options().notify);
+    let read = |path: &std::path::Path| {
+        let failed = |error| Error::invalid("notify.ca_file cannot be read").caused_by(error);
+        std::fs::read(path).map_err(failed)
+    };
     let options = ClientOptions {
-        connect_timeout: Duration::from_secs(receive.origin_seconds),
-        keep_alive: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(notify.connect_seconds),
+        keep_alive: Duration::from_secs(notify.keep_alive_seconds),
         idle_per_host: IDLE_PER_ORIGIN,
         answer_bytes_max: receive.origin_mb_max << 20,
-        allow: Vec::new(),
-        plain_http: false,
-        ca: None,
+        allow: notify.allow(),
+        plain_http: notify.plain_http,
+        ca: notify.ca_file().map(read).transpose()?,
     };
     Client::new(&options, Arc::new(SystemNames))
 }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod client;
+pub mod define;
 pub mod health;
 pub mod index;
 pub mod outcome;
