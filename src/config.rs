@@ -82,6 +82,7 @@ pub struct Options {
     pub serve: Serve,
     pub jobs: Jobs,
     pub notify: Notify,
+    pub receive: Receive,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -475,6 +476,24 @@ impl Notify {
     pub fn ca_file(&self) -> Option<&Path> {
         named(&self.ca_file)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    pub tolerance_seconds: u32,
+    pub body_kb_max: u32,
+    pub calls_per_minute: u32,
+    pub queue: usize,
+    pub commit_messages: usize,
+    pub items_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_seconds: u64,
+    pub attempts_max: u32,
+    pub origin_seconds: u64,
+    pub origin_mb_max: usize,
+    pub origin_events_max: usize,
+    pub kept_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]

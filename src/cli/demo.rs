@@ -86,7 +86,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         print(&next_steps(&path))?;
     }
     if let Some(url) = url {
-        servers.work();
+        servers.work().await?;
         eprintln!(
             "\nthe dashboard is open on {url}\n\
              it is {} there: quotes arrive every minute, jobs run at their times; Ctrl-C ends it",
