@@ -16,6 +16,7 @@ mod doors;
 pub mod failures;
 mod follow;
 pub mod import;
+pub mod inbound;
 pub mod init;
 pub mod jobs;
 pub mod keys;
@@ -26,6 +27,7 @@ pub mod plan;
 mod poll;
 pub mod progress;
 pub mod quarantine;
+mod receiving;
 pub mod runs;
 pub mod selection;
 pub mod serve;
@@ -129,6 +131,8 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Webhooks that other systems call: define, test, see what waits
+    Inbound(inbound::Args),
     /// What the service has logged
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
@@ -172,6 +176,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Deliveries(args) => deliveries::run(&context, args).await,

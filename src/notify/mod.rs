@@ -5,6 +5,7 @@ mod attempt;
 pub mod batch;
 pub mod client;
 mod content;
+pub mod define;
 pub mod desk;
 pub mod dispatch;
 pub mod health;
