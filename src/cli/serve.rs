@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::carrying;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
@@ -16,6 +17,8 @@ use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::notify::Dispatcher;
+use crate::notify::client::{Client, SystemNames};
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
@@ -131,6 +134,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     if args.role().works() {
         servers.work().await?;
+        servers.carry()?;
     }
     let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
@@ -235,6 +239,18 @@ impl<'c> Servers<'c> {
             receiver.fetch_missing(crate::engine::lease::worker_name(), async move { stop.wait().await }).await;
             Ok(())
         });
+        Ok(())
+    }
+
+    /// Events on their way to subscriptions.
+    pub fn carry(&mut self) -> Result<()> {
+        let context = self.context;
+        let client = Client::new(&carrying::client_options(context)?, Arc::new(SystemNames))?;
+        let options = Arc::new(carrying::dispatch_options(context));
+        let (store, feed, clock) = (self.store.clone(), self.feed.clone(), context.clock.clone());
+        let dispatcher = Dispatcher { store, feed, client, clock, options };
+        let stop = self.stop.clone();
+        self.serving.spawn(async move { dispatcher.serve(&stop).await });
         Ok(())
     }
 
