@@ -81,6 +81,8 @@ pub struct Options {
     pub mirror: Mirror,
     pub serve: Serve,
     pub jobs: Jobs,
+    pub intake: Intake,
+    pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -438,6 +440,35 @@ pub struct Jobs {
 pub enum CatchUp {
     Once,
     Skip,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    pub enabled: bool,
+    pub batch: usize,
+    pub poll_ms: u64,
+    pub connect_seconds: u64,
+    pub answer_seconds: u64,
+    pub message_mb_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub lease_seconds: u64,
+    pub lag_seconds: u64,
+    pub lag_rows: u64,
+    pub lag_mb: u64,
+    pub lag_entries: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub redis: Secret,
+    pub prefix: String,
+    pub streams: u32,
+    pub types: Vec<String>,
+    pub entries_max: u64,
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

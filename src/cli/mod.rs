@@ -16,6 +16,7 @@ pub mod failures;
 mod follow;
 pub mod import;
 pub mod init;
+pub mod intake;
 pub mod jobs;
 pub mod keys;
 pub mod list;
@@ -126,6 +127,8 @@ pub enum Command {
     Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
+    /// Ways in which publishers' events come without a call: outboxes, replication, Redis Streams
+    Intake(intake::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
     /// What the service has logged
@@ -168,6 +171,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
+        Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,

@@ -12,10 +12,13 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::intake::relay::Relay;
+use crate::intake::{self, Keeper};
 use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::publish::{PublishOptions, Publisher};
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
@@ -226,6 +229,27 @@ impl<'c> Servers<'c> {
         let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
+        self.carry();
+    }
+
+    /// Intakes, and the relay of the log.
+    fn carry(&mut self) {
+        let context = self.context;
+        let publisher = Publisher::start(self.store.clone(), None, context.clock.clone(), PublishOptions::default());
+        let parts = intake::Parts {
+            store: self.store.clone(),
+            clock: context.clock.clone(),
+            publisher,
+            options: context.intake_options(),
+            worker: crate::engine::lease::worker_name(),
+        };
+        if let Some(options) = context.relay_options() {
+            let relay = Relay::new(parts.clone(), options);
+            let (feed, stop) = (self.feed.clone(), self.stop.clone());
+            self.serving.spawn(async move { relay.serve(feed, &stop).await });
+        }
+        let (feed, stop) = (self.feed.clone(), self.stop.clone());
+        self.serving.spawn(async move { Keeper::new(parts).serve(feed, &stop).await });
     }
 
     /// Every dialect with its address.

@@ -10,6 +10,7 @@ mod cors;
 mod docs;
 mod envelope;
 mod extract;
+mod intakes;
 pub mod keys;
 mod layers;
 pub mod live;
@@ -212,6 +213,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         secrets::routes(),
         settings::routes(),
         changes::routes(),
+        intakes::routes(),
         logs::routes(),
         v1::routes(),
         live::routes(),

@@ -48,7 +48,7 @@ use tokio::sync::watch;
 pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
-use self::connection::{Address, Session};
+use self::connection::Session;
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
