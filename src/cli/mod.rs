@@ -31,6 +31,7 @@ pub mod serve;
 pub mod show;
 pub mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod sync;
 pub mod table;
 pub mod tasks;
@@ -128,6 +129,8 @@ pub enum Command {
     Datasets(datasets::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Who is told of which events: make, change, pause, rotate secrets, test
+    Subscriptions(subscriptions::Args),
     /// What the service has logged
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
@@ -169,6 +172,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Subscriptions(args) => subscriptions::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,

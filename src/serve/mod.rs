@@ -24,6 +24,7 @@ mod rates;
 mod secrets;
 mod session;
 mod settings;
+pub mod subscriptions;
 mod trail;
 mod v1;
 pub mod views;
@@ -55,6 +56,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
+use crate::notify::define::Subscriptions;
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
@@ -132,6 +134,7 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
     pub feed: Feed,
@@ -211,6 +214,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         api_keys::routes(),
         secrets::routes(),
         settings::routes(),
+        subscriptions::routes(),
         changes::routes(),
         logs::routes(),
         v1::routes(),
