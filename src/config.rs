@@ -82,6 +82,7 @@ pub struct Options {
     pub serve: Serve,
     pub jobs: Jobs,
     pub notify: Notify,
+    pub receive: Receive,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -429,6 +430,7 @@ pub struct Jobs {
     pub attempts: u32,
     pub retry_minutes: u32,
     pub runs_at_once: usize,
+    pub polls_at_once: usize,
     pub runs_kept: usize,
     pub check_look_back: u32,
 }
@@ -474,6 +476,24 @@ impl Notify {
     pub fn ca_file(&self) -> Option<&Path> {
         named(&self.ca_file)
     }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    pub tolerance_seconds: u32,
+    pub body_kb_max: u32,
+    pub calls_per_minute: u32,
+    pub queue: usize,
+    pub commit_messages: usize,
+    pub items_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_seconds: u64,
+    pub attempts_max: u32,
+    pub origin_seconds: u64,
+    pub origin_mb_max: usize,
+    pub origin_events_max: usize,
+    pub kept_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -591,16 +611,23 @@ impl LoadOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File { path: PathBuf, line: usize },
-    Environment { variable: String },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Environment {
+        variable: String,
+    },
     Set,
+    /// The demo brings its own, whatever is configured.
+    Demo,
 }
 
 impl Origin {
     fn line(&self) -> Option<usize> {
         match self {
             Origin::File { line, .. } => Some(*line),
-            Origin::Default | Origin::Environment { .. } | Origin::Set => None,
+            Origin::Default | Origin::Environment { .. } | Origin::Set | Origin::Demo => None,
         }
     }
 }
@@ -612,6 +639,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment { variable } => write!(f, "environment {variable}"),
             Origin::Set => f.write_str("--set"),
+            Origin::Demo => f.write_str("the demo"),
         }
     }
 }
@@ -670,6 +698,15 @@ impl Config {
     /// Every option with its value and origin, by path.
     pub fn explain(&self) -> &[Explained] {
         &self.explained
+    }
+
+    /// Shows options as the demo has set them: a secret as `(set)`, others as TOML.
+    pub fn explain_demo(&mut self, options: &[(&str, String)]) {
+        for (path, value) in options {
+            if let Some(known) = self.explained.iter_mut().find(|known| known.path == *path) {
+                (known.value, known.origin) = (value.clone(), Origin::Demo);
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod notify;
 pub mod plan;
 pub mod publish;
 pub mod read;
+pub mod receive;
 pub mod scheduler;
 pub mod serve;
 pub mod sim;

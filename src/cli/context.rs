@@ -254,6 +254,7 @@ impl Context {
             attempts: jobs.attempts,
             retry_minutes: jobs.retry_minutes,
             runs_at_once: jobs.runs_at_once,
+            polls_at_once: jobs.polls_at_once,
             runs_kept: jobs.runs_kept,
         }
     }

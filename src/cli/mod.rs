@@ -15,6 +15,7 @@ mod doors;
 pub mod failures;
 mod follow;
 pub mod import;
+pub mod inbound;
 pub mod init;
 pub mod jobs;
 pub mod keys;
@@ -25,6 +26,7 @@ pub mod plan;
 mod poll;
 pub mod progress;
 pub mod quarantine;
+mod receiving;
 pub mod runs;
 pub mod selection;
 pub mod serve;
@@ -131,6 +133,8 @@ pub enum Command {
     Serve(serve::Args),
     /// Who is told of which events: make, change, pause, rotate secrets, test
     Subscriptions(subscriptions::Args),
+    /// Webhooks that other systems call: define, test, see what waits
+    Inbound(inbound::Args),
     /// What the service has logged
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
@@ -173,6 +177,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Subscriptions(args) => subscriptions::run(&context, args).await,
+        Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,

@@ -180,6 +180,12 @@ pub enum Change {
         prefix: String,
         before: Instant,
     },
+    /// Keeps apart what somebody sent and what cannot be taken, where it is not a row of a dataset: an intake's. The same
+    /// thing twice is kept once.
+    SetAside {
+        source: String,
+        quarantined: Quarantined,
+    },
     /// Takes a duty: something that one process at a time does on a store. `Conflict` while another one's lease lasts.
     TakeDuty {
         duty: String,

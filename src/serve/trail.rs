@@ -115,7 +115,8 @@ impl Trail {
     /// Does not wait, and counts those of an address that come thick and fast.
     pub fn refusal(&self, deed: &Deed, status: StatusCode) {
         let Some(before) = self.count_refusal(deed.address) else { return };
-        tracing::warn!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = %deed.address(), request = %deed.request, "refused");
+        let reason = deed.parameters["reason"].as_str();
+        tracing::warn!(who = %deed.who, route = %deed.route, path = %deed.path, status = status.as_u16(), reason, address = %deed.address(), request = %deed.request, "refused");
         let mut entry = deed.entry(status, &self.clock);
         if before > 0 {
             entry.data["unwritten_before"] = before.into();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-pub use by_source::SourceRows;
+pub use by_source::{RowsBySource, SourceRows};
 use futures::stream::BoxStream;
 
 use tokio::sync::watch;
@@ -54,9 +54,9 @@ pub trait Store: Scan {
     /// All claims of one dataset with its row counts by day.
     async fn coverage(&self, dataset: &str) -> Result<Coverage>;
 
-    /// The rows of a dataset by the source that wrote them, by name. Counted once and remembered until the dataset
-    /// changes.
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>>;
+    /// The rows of a dataset by the source that wrote them. Counted once and remembered until the dataset changes; a
+    /// count that took long rests before it is made again, and says as of when it is.
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource>;
 
     /// Tasks, newest first, at most `limit`.
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>>;

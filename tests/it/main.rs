@@ -13,6 +13,7 @@ mod config;
 mod dashboard;
 mod databases;
 mod databases_postgres;
+mod demo;
 mod dialects;
 mod failover;
 mod failover_three;

@@ -207,7 +207,7 @@ fn contracts() -> Arc<Dataset> {
 /// A contract of one version, taken over in that second of a January day.
 fn contract(write: Write, rank: u8, amount: &str, version: Option<i64>, second: u8) -> RowsChange {
     let row = json!({
-        "contract_no": "HT-1", "signed_on": format!("2024-01-{:02}", second.max(1)), "amount": amount,
+        "contract_no": "HT-1", "signed_on": format!("2024-01-{:02}", second.clamp(1, 28)), "amount": amount,
         "source_version": version, "synced_at": format!("2024-01-02T10:00:{second:02}+08:00"),
     });
     RowsChange {

@@ -45,16 +45,16 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::PostgresOptions;
+pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
-use self::connection::{Address, Session};
+use self::connection::Session;
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
@@ -134,7 +134,7 @@ impl PostgresStore {
             pool,
             tables: RwLock::default(),
             partitions: Partitions::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock.clone()),
             token: AtomicI64::new(first_token(&clock)),
             committed: watch::Sender::new(0),
             options,
@@ -277,7 +277,7 @@ impl Store for PostgresStore {
         )
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count = async |known| -> Step<_> {
             let session = self.scanning().await?;

@@ -48,7 +48,7 @@ use self::fault::Step;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
@@ -84,7 +84,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock),
             committed: watch::Sender::new(0),
         })))
     }
@@ -191,7 +191,7 @@ impl Store for SqliteStore {
         self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count =
             |known| self.read("counting rows by source", move |connection| by_source::count(connection, &table, known));
