@@ -34,6 +34,7 @@ pub mod serve;
 pub mod show;
 pub mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod sync;
 pub mod table;
 pub mod tasks;
@@ -133,6 +134,8 @@ pub enum Command {
     Intake(intake::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Who is told of which events: make, change, pause, rotate secrets, test
+    Subscriptions(subscriptions::Args),
     /// Webhooks that other systems call: define, test, see what waits
     Inbound(inbound::Args),
     /// What the service has logged
@@ -177,6 +180,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Subscriptions(args) => subscriptions::run(&context, args).await,
         Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,

@@ -205,6 +205,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             log: context.log.clone(),
             store,

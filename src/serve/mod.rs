@@ -26,6 +26,7 @@ mod rates;
 mod secrets;
 mod session;
 mod settings;
+pub mod subscriptions;
 mod trail;
 mod v1;
 pub mod views;
@@ -58,6 +59,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
+use crate::notify::define::Subscriptions;
 use crate::read::Reader;
 use crate::receive::{Control as Inbounds, Receiver};
 use crate::scheduler::Control;
@@ -142,6 +144,7 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
     pub feed: Feed,
@@ -230,6 +233,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         api_keys::routes(),
         secrets::routes(),
         settings::routes(),
+        subscriptions::routes(),
         inbounds::routes(),
         changes::routes(),
         intakes::routes(),

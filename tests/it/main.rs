@@ -59,6 +59,7 @@ mod store_suite;
 mod store_workers;
 mod strategies;
 mod strategies_cli;
+mod subscriptions;
 mod tasks;
 mod tidy;
 mod times;
