@@ -10,6 +10,7 @@ pub mod context;
 mod databases;
 pub mod datasets;
 mod days;
+pub mod deliveries;
 pub mod demo;
 mod doors;
 pub mod failures;
@@ -142,6 +143,8 @@ pub enum Command {
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
     Keys(keys::Args),
+    /// Events on their way to receivers: list, retry, skip, park, replay
+    Deliveries(deliveries::Args),
     /// Who changed what through the API, and who was refused
     Changes(changes::Args),
     /// Show or check the configuration
@@ -184,6 +187,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
+        Command::Deliveries(args) => deliveries::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
+pub mod deliveries;
 mod docs;
 mod envelope;
 mod extract;
@@ -239,6 +240,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         intakes::routes(),
         logs::routes(),
         v1::routes(),
+        deliveries::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),
