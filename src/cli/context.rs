@@ -239,6 +239,9 @@ impl Context {
             types: relay.types.clone(),
             entries_max: relay.entries_max,
             batch: relay.batch,
+        })
+    }
+
     /// Who is told of which events.
     pub fn subscriptions(&self, store: Arc<dyn Store>) -> Result<Subscriptions> {
         Subscriptions::new(store, self.clock.clone(), self.define_options()?)
