@@ -1,7 +1,6 @@
 //! A gate of a test's own, into which intakes bring messages; and outboxes of a real PostgreSQL: rows of transactions that
 //! commit late, rows that cannot be read, doorbells, lag.
 
-use std::future::Future;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
@@ -149,7 +148,7 @@ impl Gate {
 }
 
 /// Waits until something has become true.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Moment::now() + Duration::from_secs(120);
     while !is_so().await {
         assert!(Moment::now() < deadline, "waited in vain until {what}");
