@@ -83,6 +83,8 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
+    pub intake: Intake,
+    pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -512,6 +514,35 @@ pub struct Receive {
     pub origin_mb_max: usize,
     pub origin_events_max: usize,
     pub kept_days: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    pub enabled: bool,
+    pub batch: usize,
+    pub poll_ms: u64,
+    pub connect_seconds: u64,
+    pub answer_seconds: u64,
+    pub message_mb_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub lease_seconds: u64,
+    pub lag_seconds: u64,
+    pub lag_rows: u64,
+    pub lag_mb: u64,
+    pub lag_entries: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub redis: Secret,
+    pub prefix: String,
+    pub streams: u32,
+    pub types: Vec<String>,
+    pub entries_max: u64,
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

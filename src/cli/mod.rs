@@ -19,6 +19,7 @@ mod follow;
 pub mod import;
 pub mod inbound;
 pub mod init;
+pub mod intake;
 pub mod jobs;
 pub mod keys;
 pub mod list;
@@ -35,6 +36,7 @@ pub mod serve;
 pub mod show;
 pub mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod sync;
 pub mod table;
 pub mod tasks;
@@ -130,8 +132,12 @@ pub enum Command {
     Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
+    /// Ways in which publishers' events come without a call: outboxes, replication, Redis Streams
+    Intake(intake::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Who is told of which events: make, change, pause, rotate secrets, test
+    Subscriptions(subscriptions::Args),
     /// Webhooks that other systems call: define, test, see what waits
     Inbound(inbound::Args),
     /// What the service has logged
@@ -176,7 +182,9 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
+        Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Subscriptions(args) => subscriptions::run(&context, args).await,
         Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
