@@ -166,7 +166,8 @@ pub(super) mod tests {
 
     #[test]
     fn numbers_keep_their_text_and_paths_find_what_is_there() {
-        let said = message("k", r#"{"a": 100000.00, "b": [{"c": 12345678901234567890.10}, null], "d": "x\n", "e": true}"#);
+        let said =
+            message("k", r#"{"a": 100000.00, "b": [{"c": 12345678901234567890.10}, null], "d": "x\n", "e": true}"#);
         let document = Document::of(&said).unwrap();
         let shown = |path: &str| {
             let node = document.get(&Path::parse(path).unwrap(), None);

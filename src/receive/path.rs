@@ -108,7 +108,21 @@ mod tests {
             assert_eq!((&path.root, &path.steps), (&root, &steps), "{text}");
             assert_eq!(path.to_string(), text);
         }
-        for text in ["", ".", "data.", "data..a", "data[", "data[]", "data[-1]", "data[x]", "data[\"\"]", "subject.a", "index[0]", "data]a", "[0]"] {
+        for text in [
+            "",
+            ".",
+            "data.",
+            "data..a",
+            "data[",
+            "data[]",
+            "data[-1]",
+            "data[x]",
+            "data[\"\"]",
+            "subject.a",
+            "index[0]",
+            "data]a",
+            "[0]",
+        ] {
             assert!(Path::parse(text).is_err(), "{text}");
         }
     }
