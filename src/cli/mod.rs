@@ -24,6 +24,7 @@ pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
+pub mod publish;
 pub mod quarantine;
 pub mod runs;
 pub mod selection;
@@ -126,6 +127,8 @@ pub enum Command {
     Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
+    /// Say what happened: events to a service, or straight into the store
+    Publish(publish::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
     /// What the service has logged
@@ -168,6 +171,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
+        Command::Publish(args) => publish::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use super::problem::Problem;
-use super::{Service, random};
+use super::{Service, events, random};
 use crate::model::Error;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -199,15 +199,19 @@ pub async fn in_time(State(service): State<Service>, request: Request, next: Nex
 /// Reads the body as a whole: within its limit of size, and in time.
 pub async fn gather(service: &Service, request: Request) -> Result<(Request, Bytes), Problem> {
     let (parts, body) = request.into_parts();
-    let limit = service.options.body_bytes_max;
+    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let (limit, option) = match events::carries(route) {
+        true => (service.options.event_body_bytes_max, "events.body_kb_max"),
+        false => (service.options.body_bytes_max, "serve.body_kb_max"),
+    };
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit as u64) {
-        return Err(too_large());
+        return Err(too_large(option));
     }
     let arriving = axum::body::to_bytes(body, limit);
     let bytes = match tokio::time::timeout(service.options.arrival, arriving).await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large()),
+        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large(option)),
         Ok(Err(_)) => return Err(Error::invalid("the body broke off").into()),
         Err(_) => {
             return Err(Problem::of_status(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not arrive in time")
@@ -218,9 +222,9 @@ pub async fn gather(service: &Service, request: Request) -> Result<(Request, Byt
     Ok((request, bytes))
 }
 
-fn too_large() -> Problem {
+fn too_large(option: &str) -> Problem {
     Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-        .hint("serve.body_kb_max is the limit")
+        .hint(format!("{option} is the limit"))
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {

@@ -9,6 +9,7 @@ mod changes;
 mod cors;
 mod docs;
 mod envelope;
+mod events;
 mod extract;
 pub mod keys;
 mod layers;
@@ -55,6 +56,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
+use crate::publish::Publisher;
 use crate::read::Reader;
 use crate::scheduler::Control;
 use crate::store::Store;
@@ -76,6 +78,10 @@ pub struct ServeOptions {
     /// After which a request is given up.
     pub request: Duration,
     pub body_bytes_max: usize,
+    /// Of requests that carry events or vouchers.
+    pub event_body_bytes_max: usize,
+    /// Entries of the log that one page of a filtered list looks through.
+    pub event_look_through: usize,
     /// 0: no limit.
     pub requests_per_minute: u32,
     pub logins_per_minute: u32,
@@ -101,6 +107,8 @@ impl Default for ServeOptions {
             arrival: Duration::from_secs(10),
             request: Duration::from_secs(60),
             body_bytes_max: 1024 * 1024,
+            event_body_bytes_max: 4 * 1024 * 1024,
+            event_look_through: 20_000,
             requests_per_minute: 12_000,
             logins_per_minute: 10,
             page_rows: 200,
@@ -134,6 +142,7 @@ pub struct Parts {
     pub control: Control,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
+    pub publisher: Publisher,
     pub feed: Feed,
     pub live: Live,
     pub log: Log,
@@ -214,6 +223,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         changes::routes(),
         logs::routes(),
         v1::routes(),
+        events::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),
