@@ -6,6 +6,7 @@ pub mod cells;
 pub mod cloudevents;
 pub mod exact;
 pub mod facets;
+pub mod pgoutput;
 pub mod row_hash;
 pub mod tushare;
 pub mod webhook;

@@ -28,6 +28,7 @@ pub mod number;
 pub mod offer;
 pub mod outgoing;
 pub mod query;
+pub mod received;
 pub mod run;
 pub mod security;
 pub mod strategy;
@@ -63,6 +64,7 @@ pub use outgoing::{
     Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
 };
 pub use query::{Filter, Order, Query};
+pub use received::{Received, ReceivedState, ReceivedWanted};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
 pub use strategy::{How, Strategy};

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Response, Url};
+use reqwest::{Certificate, Method, Response, Url};
 
 use super::address::{Blocked, judge};
 use crate::model::{Error, Result, Subnet};
@@ -211,8 +211,17 @@ impl Client {
 
     /// Posts a request once and waits for its answer. Whatever happens is told; nothing is tried again.
     pub async fn post(&self, request: Request) -> Exchange {
+        self.exchange(Method::POST, request).await
+    }
+
+    /// Asks for what stands at an address, in the same way.
+    pub async fn get(&self, request: Request) -> Exchange {
+        self.exchange(Method::GET, request).await
+    }
+
+    async fn exchange(&self, method: Method, request: Request) -> Exchange {
         let begun = std::time::Instant::now();
-        let (address, answer) = match self.send(request).await {
+        let (address, answer) = match self.send(method, request).await {
             Ok(response) => {
                 let address = response.remote_addr();
                 (address, self.read(response).await)
@@ -222,11 +231,11 @@ impl Client {
         Exchange { took: begun.elapsed(), address, answer }
     }
 
-    async fn send(&self, request: Request) -> Result<Response, Fault> {
+    async fn send(&self, method: Method, request: Request) -> Result<Response, Fault> {
         let url = Url::parse(&request.url).map_err(|_| unsendable("the address is no web address"))?;
         self.check(&url)?;
         let headers = headers(&request.headers)?;
-        let sent = self.http.post(url).headers(headers).body(request.body).timeout(request.timeout).send();
+        let sent = self.http.request(method, url).headers(headers).body(request.body).timeout(request.timeout).send();
         let response = sent.await.map_err(|error| fault(&error))?;
         // The address was judged before the connection was made; a second look costs nothing.
         if let Some(address) = response.remote_addr() {

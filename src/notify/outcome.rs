@@ -59,10 +59,12 @@ pub fn parse_retry_after(text: &str, now: Instant) -> Option<Duration> {
     Some(Duration::from_micros(micros.unsigned_abs()))
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`.
+/// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` or `Sun Nov  6 08:49:37 1994`, whatever day of the week
+/// it claims to be.
 fn http_date(text: &str) -> Option<Instant> {
-    const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    let read = |form: &&str| DateTime::strptime(form, text).ok();
+    const FORMS: [&str; 3] = ["%d %b %Y %H:%M:%S GMT", "%d-%b-%y %H:%M:%S GMT", "%b %e %H:%M:%S %Y"];
+    let (_, behind_weekday) = text.split_once(' ')?;
+    let read = |form: &&str| DateTime::strptime(form, behind_weekday).ok();
     let zoned = FORMS.iter().find_map(read)?.to_zoned(TimeZone::UTC).ok()?;
     Some(Instant::from_timestamp(zoned.timestamp()))
 }

@@ -198,20 +198,25 @@ pub async fn in_time(State(service): State<Service>, request: Request, next: Nex
 
 /// Reads the body as a whole: within its limit of size, and in time.
 pub async fn gather(service: &Service, request: Request) -> Result<(Request, Bytes), Problem> {
-    let (parts, body) = request.into_parts();
-    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let (limit, option) = match events::carries(route) {
-        true => (service.options.event_body_bytes_max, "events.body_kb_max"),
-        false => (service.options.body_bytes_max, "serve.body_kb_max"),
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let limit = match events::carries(route) {
+        true => service.options.event_body_bytes_max,
+        false => service.options.body_bytes_max,
     };
+    gather_within(service, request, limit).await
+}
+
+/// The same within a limit of its own.
+pub async fn gather_within(service: &Service, request: Request, limit: usize) -> Result<(Request, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit as u64) {
-        return Err(too_large(option));
+        return Err(too_large());
     }
     let arriving = axum::body::to_bytes(body, limit);
     let bytes = match tokio::time::timeout(service.options.arrival, arriving).await {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large(option)),
+        Ok(Err(error)) if is_length_limit(&error) => return Err(too_large()),
         Ok(Err(_)) => return Err(Error::invalid("the body broke off").into()),
         Err(_) => {
             return Err(Problem::of_status(StatusCode::REQUEST_TIMEOUT, "slow", "the body did not arrive in time")
@@ -222,9 +227,9 @@ pub async fn gather(service: &Service, request: Request) -> Result<(Request, Byt
     Ok((request, bytes))
 }
 
-fn too_large(option: &str) -> Problem {
+fn too_large() -> Problem {
     Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-        .hint(format!("{option} is the limit"))
+        .hint("serve.body_kb_max is the limit, events.body_kb_max of events, and receive.body_kb_max of webhooks")
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {

@@ -30,6 +30,10 @@ pub struct Problem {
     pub retry_after: Option<u64>,
 }
 
+/// What a problem says, beside the response that carries it: for the trail.
+#[derive(Clone, Debug)]
+pub struct Detail(pub String);
+
 impl Problem {
     /// A problem of a status that no error kind has: 401, 405, 413, 415.
     pub fn of_status(status: StatusCode, name: &str, detail: impl Into<String>) -> Problem {
@@ -67,6 +71,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(Detail(self.detail));
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after {

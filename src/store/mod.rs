@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-pub use by_source::SourceRows;
+pub use by_source::{RowsBySource, SourceRows};
 use futures::stream::BoxStream;
 
 use tokio::sync::watch;
@@ -22,7 +22,8 @@ use crate::model::copy::Piece;
 use crate::model::{
     Area, Attempt, AttemptsWanted, BlockedKey, Commit, Counts, Coverage, Dataset, Day, Definition, DeliveriesWanted,
     Delivery, DeliveryFigures, Event, EventType, Failure, FiguresSince, Health, Instant, JournalEntry, JournalWanted,
-    Message, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
+    Message, Quarantined, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span,
+    Task, TaskId, definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -53,9 +54,9 @@ pub trait Store: Scan {
     /// All claims of one dataset with its row counts by day.
     async fn coverage(&self, dataset: &str) -> Result<Coverage>;
 
-    /// The rows of a dataset by the source that wrote them, by name. Counted once and remembered until the dataset
-    /// changes.
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>>;
+    /// The rows of a dataset by the source that wrote them. Counted once and remembered until the dataset changes; a
+    /// count that took long rests before it is made again, and says as of when it is.
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource>;
 
     /// Tasks, newest first, at most `limit`.
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>>;
@@ -107,6 +108,12 @@ pub trait Store: Scan {
 
     /// Records of a journal, newest first.
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
+
+    /// What became of a message that an inbound webhook took in; `None`: it has not taken it in.
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>>;
+
+    /// Messages that inbound webhooks took in, newest first.
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>>;
 
     /// The published messages of these events, by number; numbers of other events are left out.
     async fn messages(&self, events: &[u64]) -> Result<Vec<Message>>;

@@ -175,6 +175,7 @@ pub async fn attempts_are_found_by_what_they_are_and_old_ones_are_forgotten(stor
     for (wanted, expected) in [
         (AttemptsWanted { subscription: Some("tax".into()), ..all.clone() }, vec![tax(2), tax(1)]),
         (AttemptsWanted { event: Some(2), ..all.clone() }, vec![erp_2.clone()]),
+        (AttemptsWanted { events: Some((2, 3)), ..all.clone() }, vec![erp_2.clone()]),
         (AttemptsWanted { outcome: Some(AttemptOutcome::Gone), ..all.clone() }, vec![erp_1.clone()]),
         (AttemptsWanted { failed: true, ..all.clone() }, vec![erp_1.clone(), tax(1)]),
         (AttemptsWanted { error: Some("HTTP_503".into()), from: Some(at(11)), ..all.clone() }, vec![erp_1.clone()]),

@@ -20,6 +20,7 @@ use super::journal;
 use super::messages;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
+use super::received;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
@@ -102,6 +103,7 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
                 | Change::ForgetAttempts { .. }
+                | Change::ForgetReceived { .. }
                 | Change::ForgetStands { .. }
         )
     };
@@ -325,40 +327,25 @@ impl<'a> Writer<'a> {
                 Change::ForgetJournal { journal, before } => {
                     journal::forget(self.session(), *journal, *before).await?;
                 }
-                Change::Publish { message, expect_new } => {
-                    let published = self.publish(message, *expect_new, receipt.published.len()).await?;
-                    receipt.published.push(published);
-                }
-                Change::Number { series, first, count } => {
-                    messages::number(self.session(), series, *first, *count).await?;
-                }
-                Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
-                Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
-                Change::StandFirst { name, place } => {
-                    messages::stand_first(self.session(), name, place, now).await?;
-                }
-                Change::ForgetStands { prefix, before } => {
-                    messages::forget_stands(self.session(), prefix, *before).await?;
-                }
-                Change::TakeDuty { duty, lease } => {
-                    receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
-                }
-                Change::RenewDuty { duty, fence, until } => {
-                    duties::renew(self.session(), duty, *fence, *until, now).await?;
-                }
-                Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
-                Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
-                Change::Deliver(new) => deliveries::add(self.session(), new).await?,
-                Change::Attempted(attempted) => deliveries::attempted(self.session(), attempted).await?,
-                Change::Decide { subscription, chosen, decision, by } => {
-                    self.decide(subscription, chosen, *decision, by).await?;
-                }
-                Change::ForgetDeliveries { subscription } => {
-                    deliveries::forget_deliveries(self.session(), subscription).await?;
-                }
-                Change::ForgetAttempts { before } => {
-                    deliveries::forget_attempts(self.session(), *before, FORGOTTEN_MAX).await?;
-                }
+                Change::Receive(_)
+                | Change::Settle(_)
+                | Change::ForgetReceived { .. }
+                | Change::Publish { .. }
+                | Change::SetAside { .. }
+                | Change::Number { .. }
+                | Change::Advance { .. }
+                | Change::Stand { .. }
+                | Change::StandFirst { .. }
+                | Change::ForgetStands { .. }
+                | Change::TakeDuty { .. }
+                | Change::RenewDuty { .. }
+                | Change::LeaveDuty { .. }
+                | Change::OnDuty { .. }
+                | Change::Deliver(_)
+                | Change::Attempted(_)
+                | Change::Decide { .. }
+                | Change::ForgetDeliveries { .. }
+                | Change::ForgetAttempts { .. } => self.carry(change, &mut receipt).await?,
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -369,6 +356,55 @@ impl<'a> Writer<'a> {
         }
         self.progress(&progress).await?;
         Ok(receipt)
+    }
+
+    /// Applies a change of the event gate: what was published, is on its way, or was taken in.
+    async fn carry(&mut self, change: &'a Change, receipt: &mut Receipt) -> Step<()> {
+        let now = self.commit.at;
+        match change {
+            Change::Receive(taken) => received::add(self.session(), taken).await?,
+            Change::Settle(taken) => received::settle(self.session(), taken).await?,
+            Change::ForgetReceived { before } => received::forget(self.session(), *before).await?,
+            Change::Publish { message, expect_new } => {
+                let published = self.publish(message, *expect_new, receipt.published.len()).await?;
+                receipt.published.push(published);
+            }
+            Change::Number { series, first, count } => {
+                messages::number(self.session(), series, *first, *count).await?;
+            }
+            Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
+            Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
+            Change::StandFirst { name, place } => {
+                messages::stand_first(self.session(), name, place, now).await?;
+            }
+            Change::ForgetStands { prefix, before } => {
+                messages::forget_stands(self.session(), prefix, *before).await?;
+            }
+            Change::SetAside { source, quarantined } => {
+                messages::set_aside(self.session(), source, quarantined, now).await?;
+            }
+            Change::TakeDuty { duty, lease } => {
+                receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
+            }
+            Change::RenewDuty { duty, fence, until } => {
+                duties::renew(self.session(), duty, *fence, *until, now).await?;
+            }
+            Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
+            Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
+            Change::Deliver(new) => deliveries::add(self.session(), new).await?,
+            Change::Attempted(attempted) => deliveries::attempted(self.session(), attempted).await?,
+            Change::Decide { subscription, chosen, decision, by } => {
+                self.decide(subscription, chosen, *decision, by).await?;
+            }
+            Change::ForgetDeliveries { subscription } => {
+                deliveries::forget_deliveries(self.session(), subscription).await?;
+            }
+            Change::ForgetAttempts { before } => {
+                deliveries::forget_attempts(self.session(), *before, FORGOTTEN_MAX).await?;
+            }
+            _ => return Err(Error::bug("a change that carries no event").into()),
+        }
+        Ok(())
     }
 
     fn task(&self) -> Option<i64> {
@@ -637,11 +673,8 @@ mod tests {
             tasks: vec![Fence { task: 3, fence: 2 }],
             runs: vec![RunFence { run: 5, fence: 0 }, RunFence { run: 6, fence: 7 }],
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
-            published: vec![
-                Published { event: 11, was: Offered::New },
-                Published { event: 3, was: Offered::Different },
-            ],
-            duties: vec![2],
+            published: vec![Published { event: 11, was: Offered::New }, Published { event: 3, was: Offered::Same }],
+            duties: vec![4],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();

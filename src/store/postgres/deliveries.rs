@@ -224,6 +224,7 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         (wanted.until.is_some(), "at < $6", "$6::timestamptz is null"),
         (wanted.before.is_some(), "id < $7", "$7::bigint is null"),
         (wanted.after.is_some(), "id > $8", "$8::bigint is null"),
+        (wanted.events.is_some(), "event between $10 and $11", "$10::bigint is null and $11::bigint is null"),
     ];
     let mut conditions: Vec<String> =
         given.iter().map(|(given, some, none)| if *given { *some } else { *none }.to_string()).collect();
@@ -237,7 +238,7 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         conditions.join(" and ")
     );
     let [subscription, error] = [&wanted.subscription, &wanted.error].map(|text| text.as_deref().map(clean));
-    let values: [&(dyn ToSql + Sync); 9] = [
+    let values: [&(dyn ToSql + Sync); 11] = [
         &subscription,
         &wanted.event.map(|event| event as i64),
         &wanted.outcome.map(AttemptOutcome::name),
@@ -247,6 +248,8 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         &wanted.before,
         &wanted.after,
         &number(wanted.limit),
+        &wanted.events.map(|(from, _)| from as i64),
+        &wanted.events.map(|(_, to)| to as i64),
     ];
     session.query(&sql, &values).await?.iter().map(read_attempt).collect()
 }

@@ -25,6 +25,7 @@ mod partitions;
 mod places;
 mod prepare;
 mod read;
+mod received;
 mod rows;
 mod runs;
 mod scan;
@@ -44,21 +45,22 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::PostgresOptions;
+pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
-use self::connection::{Address, Session};
+use self::connection::Session;
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
     DeliveryFigures, Error, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted, Message,
-    Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
+    Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -132,7 +134,7 @@ impl PostgresStore {
             pool,
             tables: RwLock::default(),
             partitions: Partitions::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock.clone()),
             token: AtomicI64::new(first_token(&clock)),
             committed: watch::Sender::new(0),
             options,
@@ -275,7 +277,7 @@ impl Store for PostgresStore {
         )
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count = async |known| -> Step<_> {
             let session = self.scanning().await?;
@@ -380,6 +382,16 @@ impl Store for PostgresStore {
     async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
         let doing = "reading a published event";
         step!(self, doing, async { messages::message(&self.session().await?, source, id).await }.await)
+    }
+
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let doing = "reading a received message";
+        step!(self, doing, async { received::one(&self.session().await?, inbound, source, id).await }.await)
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let doing = "reading received messages";
+        step!(self, doing, async { received::some(&self.session().await?, wanted).await }.await)
     }
 
     async fn next_number(&self, series: &str) -> Result<u64> {

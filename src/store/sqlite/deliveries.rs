@@ -219,6 +219,7 @@ pub(super) fn attempts(connection: &Connection, wanted: &AttemptsWanted) -> Step
         (wanted.until.is_some(), "at < ?6", "?6 is null"),
         (wanted.before.is_some(), "id < ?7", "?7 is null"),
         (wanted.after.is_some(), "id > ?8", "?8 is null"),
+        (wanted.events.is_some(), "event between ?10 and ?11", "?10 is null and ?11 is null"),
     ];
     let mut conditions: Vec<String> =
         given.iter().map(|(given, some, none)| if *given { *some } else { *none }.to_string()).collect();
@@ -244,6 +245,8 @@ pub(super) fn attempts(connection: &Connection, wanted: &AttemptsWanted) -> Step
             wanted.before,
             wanted.after,
             number(wanted.limit),
+            wanted.events.map(|(from, _)| from as i64),
+            wanted.events.map(|(_, to)| to as i64),
         ),
         read_attempt,
     )?;

@@ -22,6 +22,7 @@ mod places;
 mod prepare;
 mod ranks;
 mod read;
+mod received;
 mod rows;
 mod rules;
 mod running;
@@ -47,12 +48,13 @@ use self::fault::Step;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
 use crate::model::copy::Piece;
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
     DeliveryFigures, Error, ErrorKind, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted,
-    Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId, definition,
+    Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -82,7 +84,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock),
             committed: watch::Sender::new(0),
         })))
     }
@@ -189,7 +191,7 @@ impl Store for SqliteStore {
         self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count =
             |known| self.read("counting rows by source", move |connection| by_source::count(connection, &table, known));
@@ -289,6 +291,17 @@ impl Store for SqliteStore {
     async fn message(&self, source: &str, id: &str) -> Result<Option<Message>> {
         let (source, id) = (source.to_owned(), id.to_owned());
         self.read("reading a published event", move |connection| messages::message(connection, &source, &id)).await
+    }
+
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let (inbound, source, id) = (inbound.to_owned(), source.to_owned(), id.to_owned());
+        let work = move |connection: &Connection| received::one(connection, &inbound, &source, &id);
+        self.read("reading a received message", work).await
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let wanted = wanted.clone();
+        self.read("reading received messages", move |connection| received::some(connection, &wanted)).await
     }
 
     async fn next_number(&self, series: &str) -> Result<u64> {
