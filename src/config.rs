@@ -83,6 +83,8 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
+    pub intake: Intake,
+    pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -464,6 +466,24 @@ pub struct Notify {
     pub rotation_hours: u32,
     pub source_system: String,
     pub tolerance_seconds: u32,
+    pub lease_seconds: u64,
+    pub requests: usize,
+    pub requests_per_subscription: usize,
+    pub held: usize,
+    pub held_per_key: usize,
+    pub content_mb: usize,
+    pub match_events: usize,
+    pub commit_attempts: usize,
+    pub detail_characters: usize,
+    pub attempts_days: u32,
+    pub watch_seconds: u64,
+    pub watch_attempts_min: u64,
+    pub alert_success_percent: [f64; 3],
+    pub alert_delay_seconds: [f64; 3],
+    pub alert_failures: [f64; 3],
+    pub alert_backlog: [f64; 3],
+    pub alert_failed_in_a_row: [f64; 3],
+    pub alert_retries: [f64; 3],
 }
 
 impl Notify {
@@ -494,6 +514,35 @@ pub struct Receive {
     pub origin_mb_max: usize,
     pub origin_events_max: usize,
     pub kept_days: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    pub enabled: bool,
+    pub batch: usize,
+    pub poll_ms: u64,
+    pub connect_seconds: u64,
+    pub answer_seconds: u64,
+    pub message_mb_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub lease_seconds: u64,
+    pub lag_seconds: u64,
+    pub lag_rows: u64,
+    pub lag_mb: u64,
+    pub lag_entries: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub redis: Secret,
+    pub prefix: String,
+    pub streams: u32,
+    pub types: Vec<String>,
+    pub entries_max: u64,
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine, Tokens};
+use crate::intake::IntakeOptions;
+use crate::intake::relay::RelayOptions;
 use crate::log::Log;
 use crate::model::{CatchUp, Clock, Error, Result};
 use crate::notify::client::ClientOptions;
@@ -204,6 +206,40 @@ impl Context {
     /// What people and programs may ask of jobs and runs.
     pub fn control(&self, store: Arc<dyn Store>) -> Control {
         Control::new(store, self.catalog.clone(), self.clock.clone(), self.job_options())
+    }
+
+    pub fn intake_options(&self) -> IntakeOptions {
+        let intake = &self.options().intake;
+        let every = Duration::from_secs(intake.lag_seconds);
+        IntakeOptions {
+            enabled: intake.enabled,
+            batch: intake.batch,
+            poll: Duration::from_millis(intake.poll_ms),
+            connect: Duration::from_secs(intake.connect_seconds),
+            answer: Duration::from_secs(intake.answer_seconds),
+            message_bytes_max: intake.message_mb_max << 20,
+            retry_first_ms: intake.retry_first_ms,
+            retry_cap_ms: intake.retry_cap_ms,
+            lease: Duration::from_secs(intake.lease_seconds),
+            standing_every: every,
+            lag_every: every,
+            lag_rows: intake.lag_rows,
+            lag_mb: intake.lag_mb,
+            lag_entries: intake.lag_entries,
+        }
+    }
+
+    /// `None`: the log is not relayed.
+    pub fn relay_options(&self) -> Option<RelayOptions> {
+        let relay = &self.options().relay;
+        (!relay.redis.is_empty()).then(|| RelayOptions {
+            url: relay.redis.expose().to_string(),
+            prefix: relay.prefix.clone(),
+            streams: relay.streams,
+            types: relay.types.clone(),
+            entries_max: relay.entries_max,
+            batch: relay.batch,
+        })
     }
 
     /// Who is told of which events.

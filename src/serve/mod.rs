@@ -7,10 +7,12 @@ pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
+pub mod deliveries;
 mod docs;
 mod envelope;
 mod extract;
 pub mod inbounds;
+mod intakes;
 pub mod keys;
 mod layers;
 pub mod live;
@@ -235,8 +237,10 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         subscriptions::routes(),
         inbounds::routes(),
         changes::routes(),
+        intakes::routes(),
         logs::routes(),
         v1::routes(),
+        deliveries::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),
