@@ -39,6 +39,7 @@ mod receiving;
 mod redis_server;
 mod schema;
 mod serving;
+mod settlement;
 mod several;
 mod signatures;
 mod sim;
