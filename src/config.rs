@@ -83,6 +83,8 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
+    pub intake: Intake,
+    pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -464,6 +466,24 @@ pub struct Notify {
     pub rotation_hours: u32,
     pub source_system: String,
     pub tolerance_seconds: u32,
+    pub lease_seconds: u64,
+    pub requests: usize,
+    pub requests_per_subscription: usize,
+    pub held: usize,
+    pub held_per_key: usize,
+    pub content_mb: usize,
+    pub match_events: usize,
+    pub commit_attempts: usize,
+    pub detail_characters: usize,
+    pub attempts_days: u32,
+    pub watch_seconds: u64,
+    pub watch_attempts_min: u64,
+    pub alert_success_percent: [f64; 3],
+    pub alert_delay_seconds: [f64; 3],
+    pub alert_failures: [f64; 3],
+    pub alert_backlog: [f64; 3],
+    pub alert_failed_in_a_row: [f64; 3],
+    pub alert_retries: [f64; 3],
 }
 
 impl Notify {
@@ -494,6 +514,35 @@ pub struct Receive {
     pub origin_mb_max: usize,
     pub origin_events_max: usize,
     pub kept_days: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    pub enabled: bool,
+    pub batch: usize,
+    pub poll_ms: u64,
+    pub connect_seconds: u64,
+    pub answer_seconds: u64,
+    pub message_mb_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub lease_seconds: u64,
+    pub lag_seconds: u64,
+    pub lag_rows: u64,
+    pub lag_mb: u64,
+    pub lag_entries: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub redis: Secret,
+    pub prefix: String,
+    pub streams: u32,
+    pub types: Vec<String>,
+    pub entries_max: u64,
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -611,16 +660,23 @@ impl LoadOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File { path: PathBuf, line: usize },
-    Environment { variable: String },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Environment {
+        variable: String,
+    },
     Set,
+    /// The demo brings its own, whatever is configured.
+    Demo,
 }
 
 impl Origin {
     fn line(&self) -> Option<usize> {
         match self {
             Origin::File { line, .. } => Some(*line),
-            Origin::Default | Origin::Environment { .. } | Origin::Set => None,
+            Origin::Default | Origin::Environment { .. } | Origin::Set | Origin::Demo => None,
         }
     }
 }
@@ -632,6 +688,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment { variable } => write!(f, "environment {variable}"),
             Origin::Set => f.write_str("--set"),
+            Origin::Demo => f.write_str("the demo"),
         }
     }
 }
@@ -690,6 +747,15 @@ impl Config {
     /// Every option with its value and origin, by path.
     pub fn explain(&self) -> &[Explained] {
         &self.explained
+    }
+
+    /// Shows options as the demo has set them: a secret as `(set)`, others as TOML.
+    pub fn explain_demo(&mut self, options: &[(&str, String)]) {
+        for (path, value) in options {
+            if let Some(known) = self.explained.iter_mut().find(|known| known.path == *path) {
+                (known.value, known.origin) = (value.clone(), Origin::Demo);
+            }
+        }
     }
 }
 

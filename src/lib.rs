@@ -10,6 +10,7 @@ pub mod config;
 pub mod dialect;
 pub mod engine;
 pub mod feed;
+pub mod intake;
 pub mod log;
 pub mod mirror;
 pub mod model;

@@ -7,15 +7,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::carrying;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::intake::relay::Relay;
+use crate::intake::{self, Keeper};
 use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::notify::Dispatcher;
+use crate::notify::client::{Client, SystemNames};
+use crate::publish::{PublishOptions, Publisher};
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
@@ -131,6 +137,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     if args.role().works() {
         servers.work().await?;
+        servers.deliver()?;
     }
     let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
@@ -202,6 +209,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             log: context.log.clone(),
             store,
@@ -229,6 +237,7 @@ impl<'c> Servers<'c> {
         let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
+        self.carry();
         let receiver = super::receiving::receiver(context, self.store.clone(), self.feed.clone()).await?;
         let stop = self.stop.clone();
         self.serving.spawn(async move {
@@ -236,6 +245,38 @@ impl<'c> Servers<'c> {
             Ok(())
         });
         Ok(())
+    }
+
+    /// Events on their way to subscriptions.
+    pub fn deliver(&mut self) -> Result<()> {
+        let context = self.context;
+        let client = Client::new(&context.client_options()?, Arc::new(SystemNames))?;
+        let options = Arc::new(carrying::dispatch_options(context));
+        let (store, feed, clock) = (self.store.clone(), self.feed.clone(), context.clock.clone());
+        let dispatcher = Dispatcher { store, feed, client, clock, options };
+        let stop = self.stop.clone();
+        self.serving.spawn(async move { dispatcher.serve(&stop).await });
+        Ok(())
+    }
+
+    /// Intakes, and the relay of the log.
+    fn carry(&mut self) {
+        let context = self.context;
+        let publisher = Publisher::start(self.store.clone(), None, context.clock.clone(), PublishOptions::default());
+        let parts = intake::Parts {
+            store: self.store.clone(),
+            clock: context.clock.clone(),
+            publisher,
+            options: context.intake_options(),
+            worker: crate::engine::lease::worker_name(),
+        };
+        if let Some(options) = context.relay_options() {
+            let relay = Relay::new(parts.clone(), options);
+            let (feed, stop) = (self.feed.clone(), self.stop.clone());
+            self.serving.spawn(async move { relay.serve(feed, &stop).await });
+        }
+        let (feed, stop) = (self.feed.clone(), self.stop.clone());
+        self.serving.spawn(async move { Keeper::new(parts).serve(feed, &stop).await });
     }
 
     /// Every dialect with its address.

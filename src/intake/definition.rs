@@ -370,7 +370,8 @@ impl RedisGroup {
         if self.dead() == self.stream {
             return Err(Error::invalid("`redis.dead` is the stream itself").hint("choose another name"));
         }
-        let limits = [("redis.claim_idle_ms", self.claim_idle_ms, 1_000), ("redis.deliveries_max", self.deliveries_max, 1)];
+        let limits =
+            [("redis.claim_idle_ms", self.claim_idle_ms, 1_000), ("redis.deliveries_max", self.deliveries_max, 1)];
         match limits.into_iter().find(|(_, value, least)| value < least) {
             Some((name, _, least)) => Err(Error::invalid(format!("`{name}` is at least {least}"))),
             None => Ok(()),
@@ -428,7 +429,8 @@ mod tests {
         let outbox = Intake::read(json!({"source": "/s", "outbox": {"table": "sales.outbox"}})).unwrap();
         let Ok(Origin::Outbox(read)) = outbox.origin() else { panic!() };
         assert_eq!((read.mode, outbox.state, read.column(OutboxColumn::Order)), (Mode::Cursor, State::Active, "id"));
-        let renamed = json!({"source": "/s", "outbox": {"table": "o", "columns": {"id": "event_id", "created_at": "at"}}});
+        let renamed =
+            json!({"source": "/s", "outbox": {"table": "o", "columns": {"id": "event_id", "created_at": "at"}}});
         let renamed = Intake::read(renamed).unwrap().outbox.unwrap();
         assert_eq!((renamed.column(OutboxColumn::Order), renamed.column(OutboxColumn::CreatedAt)), ("event_id", "at"));
         let redis = Intake::read(json!({"source": "/s", "redis": {"stream": "orders"}})).unwrap().redis.unwrap();
@@ -447,10 +449,16 @@ mod tests {
             (json!({"source": "/s", "outbox": {"table": "a.b.c"}}), "`outbox.table`: a.b.c is no name of a table"),
             (json!({"source": "/s", "redis": {"stream": ""}}), "`redis.stream` has 1 to 255"),
             (json!({"source": "/s", "redis": {"stream": "a", "dead": "a"}}), "`redis.dead` is the stream itself"),
-            (json!({"source": "/s", "redis": {"stream": "a", "deliveries_max": 0}}), "`redis.deliveries_max` is at least 1"),
+            (
+                json!({"source": "/s", "redis": {"stream": "a", "deliveries_max": 0}}),
+                "`redis.deliveries_max` is at least 1",
+            ),
             (json!({"source": "/s", "replication": {}}), "`replication` names neither `prefixes` nor `tables`"),
             (json!({"source": "/s", "replication": {"tables": ["voucher"]}}), "voucher does not say its schema"),
-            (json!({"source": "/s", "replication": {"prefixes": ["a"], "slot": "A-1"}}), "`replication.slot` has 1 to 63"),
+            (
+                json!({"source": "/s", "replication": {"prefixes": ["a"], "slot": "A-1"}}),
+                "`replication.slot` has 1 to 63",
+            ),
             (
                 json!({"source": "/s", "replication": {"prefixes": ["a"], "keys": {"public.b": ["c"]}}}),
                 "`replication.keys` names public.b, which is not taken",

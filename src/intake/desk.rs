@@ -9,8 +9,9 @@ use super::draft::{Offer, Refused};
 use super::duty::Duty;
 use super::standing::{Doing, Standing, lagging, wait_ms};
 use super::{IntakeOptions, Parts};
+use crate::dialect::cloudevents::Limits;
 use crate::engine::Stop;
-use crate::model::{Change, Commit, Error, ErrorKind, EventType, Offered, Quarantined, Receipt, Result};
+use crate::model::{Change, Error, ErrorKind, EventType, Message, Offered, Published, Quarantined, Result};
 
 /// The first and the longest wait for a store that cannot be written to.
 const STORE_WAIT_MS: (u64, u64) = (100, 10_000);
@@ -38,13 +39,25 @@ pub(super) fn standing_name(name: &str) -> String {
 }
 
 impl Desk {
-    pub(super) fn new(parts: Parts, name: &str, duty: Duty, stop: Stop, lag: (u64, &'static str), was: Standing) -> Desk {
+    pub(super) fn new(
+        parts: Parts,
+        name: &str,
+        duty: Duty,
+        stop: Stop,
+        lag: (u64, &'static str),
+        was: Standing,
+    ) -> Desk {
         let (name, standing) = (name.to_owned(), Standing { worker: Some(parts.worker.clone()), ..was });
         Desk { parts, name, duty, stop, lag_max: lag.0, unit: lag.1, standing, written_ms: 0 }
     }
 
     pub(super) fn options(&self) -> &IntakeOptions {
         &self.parts.options
+    }
+
+    /// What a message may hold.
+    pub(super) fn limits(&self) -> Limits {
+        self.parts.publisher.options().limits
     }
 
     pub(super) fn name(&self) -> &str {
@@ -66,41 +79,50 @@ impl Desk {
 
     /// Where the intake stands in the publisher's log.
     pub(super) async fn place(&self) -> Result<Option<String>> {
-        self.parts.store.place(&place_name(&self.name)).await
+        let place = self.parts.store.place(&place_name(&self.name)).await?;
+        Ok(place.filter(|place| !place.is_empty()))
     }
 
     /// Messages and refusals with the place behind them, durable when it returns. A store that cannot be written to is
     /// waited for: what was taken is not taken again for that.
     pub(super) async fn hand_in(&mut self, offers: Vec<Offer>, place: Option<String>) -> Result<()> {
-        let mut changes = Vec::with_capacity(offers.len() + 2);
-        let mut places = Vec::new();
+        let (mut messages, mut with) = (Vec::with_capacity(offers.len()), Vec::new());
         for offer in offers {
-            match offer {
-                Offer::Message(message) => {
-                    places.push((message.source.clone(), message.id.clone()));
-                    changes.push(Change::Publish { message: *message, expect_new: false });
-                }
+            match self.checked(offer) {
+                Offer::Message(message) => messages.push(*message),
                 Offer::Refused(refused) => {
                     self.standing.refused += 1;
-                    changes.extend(refusal(&self.name, refused));
+                    with.extend(refusal(&self.name, refused));
                 }
             }
         }
-        changes.extend(place.map(|place| Change::Stand { name: place_name(&self.name), place }));
-        if changes.is_empty() {
+        with.extend(place.map(|place| Change::Stand { name: place_name(&self.name), place }));
+        if messages.is_empty() && with.is_empty() {
             return Ok(());
         }
-        let receipt = self.commit(changes).await?;
+        let names: Vec<_> = messages.iter().map(|message| (message.source.clone(), message.id.clone())).collect();
         let mut differing = Vec::new();
-        for (published, (source, id)) in receipt.published.iter().zip(places) {
+        for (published, name) in self.commit(messages, with).await?.iter().zip(names) {
             match published.was {
                 Offered::New => self.standing.published += 1,
                 Offered::Same => self.standing.repeated += 1,
-                Offered::Different => differing.push((source, id)),
+                Offered::Different => differing.push(name),
             }
         }
         self.tell_differing(differing).await?;
         self.running().await
+    }
+
+    /// What only Tidegate may say is refused too.
+    fn checked(&self, offer: Offer) -> Offer {
+        match offer {
+            Offer::Message(message) => {
+                let (checked, place) = (self.parts.publisher.check(&message), message.id.clone());
+                let row = json!({ "source": message.source, "id": message.id, "type": message.kind });
+                Offer::of(checked.map(|()| *message), &place, || row)
+            }
+            refused => refused,
+        }
     }
 
     /// An id that was used before for something else is the publisher's mistake: told, not published.
@@ -117,7 +139,7 @@ impl Desk {
             return Ok(());
         }
         self.standing.refused += changes.len() as u64 / 2;
-        self.commit(changes).await.map(|_| ())
+        self.note(changes).await
     }
 
     /// Messages that do not count.
@@ -135,13 +157,13 @@ impl Desk {
         let state = if is { "lagging" } else { "caught_up" };
         let data = json!({ "intake": self.name, "state": state, "lag": lag, "limit": self.lag_max, "unit": self.unit });
         let changes = vec![event(EventType::IntakeHealth, data), self.stand()];
-        self.commit(changes).await.map(|_| ())
+        self.note(changes).await
     }
 
     /// Something that people must know and that does not stop the intake.
     pub(super) async fn tell(&mut self, state: &str, details: serde_json::Value) -> Result<()> {
         let data = json!({ "intake": self.name, "state": state, "details": details });
-        self.commit(vec![event(EventType::IntakeHealth, data)]).await.map(|_| ())
+        self.note(vec![event(EventType::IntakeHealth, data)]).await
     }
 
     /// It works: a failure before is over, and the standing is written now and then.
@@ -164,7 +186,7 @@ impl Desk {
         if recovered {
             changes.push(event(EventType::IntakeHealth, json!({ "intake": self.name, "state": "recovered" })));
         }
-        self.commit(changes).await?;
+        self.note(changes).await?;
         self.written_ms = now.0 / 1000;
         Ok(())
     }
@@ -195,7 +217,7 @@ impl Desk {
             });
             changes.push(event(EventType::IntakeHealth, data));
         }
-        self.commit(changes).await?;
+        self.note(changes).await?;
         Ok(Duration::from_millis(wait))
     }
 
@@ -205,7 +227,7 @@ impl Desk {
             self.standing.doing = Doing::Waiting;
         }
         let changes = vec![self.stand()];
-        let _ = self.commit_once(changes).await;
+        let _ = self.commit_once(Vec::new(), changes).await;
         self.duty.leave(&self.parts).await;
     }
 
@@ -215,11 +237,11 @@ impl Desk {
         Change::Stand { name: standing_name(&self.name), place }
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<Receipt> {
+    async fn commit(&self, messages: Vec<Message>, with: Vec<Change>) -> Result<Vec<Published>> {
         let (mut failures, (first, cap)) = (0u32, STORE_WAIT_MS);
         loop {
-            let error = match self.commit_once(changes.clone()).await {
-                Ok(receipt) => return Ok(receipt),
+            let error = match self.commit_once(messages.clone(), with.clone()).await {
+                Ok(published) => return Ok(published),
                 Err(error) if matches!(error.kind(), ErrorKind::Transient | ErrorKind::Storage) => error,
                 Err(error) => return Err(error.while_doing("handing in what an intake took")),
             };
@@ -233,9 +255,14 @@ impl Desk {
         }
     }
 
-    async fn commit_once(&self, mut changes: Vec<Change>) -> Result<Receipt> {
-        changes.insert(0, self.duty.proof());
-        self.parts.store.commit(Commit { at: self.parts.clock.now(), fence: None, changes }).await
+    /// The fence of the duty is in the same commit: whoever was taken over writes nothing.
+    async fn commit_once(&self, messages: Vec<Message>, mut with: Vec<Change>) -> Result<Vec<Published>> {
+        with.insert(0, self.duty.proof());
+        self.parts.publisher.publish(messages, with).await
+    }
+
+    async fn note(&self, changes: Vec<Change>) -> Result<()> {
+        self.commit(Vec::new(), changes).await.map(|_| ())
     }
 }
 

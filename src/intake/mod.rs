@@ -18,7 +18,6 @@ mod group;
 mod keeper;
 mod outbox;
 mod postgres;
-
 mod redis_link;
 pub mod relay;
 mod replication;
@@ -34,8 +33,8 @@ pub use keeper::Keeper;
 pub use standing::{Doing, Standing};
 pub use trial::Found;
 
-use crate::dialect::cloudevents::Limits;
 use crate::model::Clock;
+use crate::publish::Publisher;
 use crate::store::Store;
 
 /// How intakes are run; from `[intake]` in the configuration.
@@ -64,7 +63,6 @@ pub struct IntakeOptions {
     pub lag_rows: u64,
     pub lag_mb: u64,
     pub lag_entries: u64,
-    pub limits: Limits,
 }
 
 impl Default for IntakeOptions {
@@ -84,7 +82,6 @@ impl Default for IntakeOptions {
             lag_rows: 10_000,
             lag_mb: 1_024,
             lag_entries: 10_000,
-            limits: Limits::default(),
         }
     }
 }
@@ -105,6 +102,7 @@ impl IntakeOptions {
 pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Clock,
+    pub publisher: Publisher,
     pub options: IntakeOptions,
     /// The name of this process among those that share the store.
     pub worker: String,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row};
 
 use crate::model::{Error, Result};
@@ -124,7 +124,9 @@ fn plain(error: &tokio_postgres::Error) -> String {
 pub(super) fn stated_error(code: &str, message: &str, server: &str, doing: &str) -> Error {
     let said = format!("{doing} at {server} failed: {message}");
     match (code, code.get(..2).unwrap_or_default()) {
-        ("42501", _) => Error::denied(said).hint("grant the user of `url` what it needs; docs/guide/intake.md lists it"),
+        ("42501", _) => {
+            Error::denied(said).hint("grant the user of `url` what it needs; docs/guide/intake.md lists it")
+        }
         (_, "28") => Error::denied(said).hint("check user and password of the intake's `url`"),
         ("3D000", _) => Error::not_found(said).hint("check the database in the intake's `url`"),
         ("42P01" | "3F000", _) => Error::not_found(said).hint("create the table, or name another one"),

@@ -57,7 +57,9 @@ fn explain(error: &RedisError, doing: &str) -> Error {
         (_, Some("WRONGTYPE")) => Error::invalid(said).hint("the key is no stream; name another one"),
         (Kind::InvalidClientConfig, _) => Error::invalid(said).hint("write redis://:password@host:6379/0"),
         (Kind::Server(ServerErrorKind::ReadOnly), _) => Error::transient(said).hint("name the primary"),
-        (_, Some("OOM")) => Error::transient(said).hint("Redis has no memory left: maxmemory-policy noeviction, and more of it"),
+        (_, Some("OOM")) => {
+            Error::transient(said).hint("Redis has no memory left: maxmemory-policy noeviction, and more of it")
+        }
         _ => Error::transient(said),
     }
 }

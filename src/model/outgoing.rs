@@ -92,6 +92,8 @@ pub struct BlockedKey {
 pub struct AttemptsWanted {
     pub subscription: Option<String>,
     pub event: Option<u64>,
+    /// Only of these events, both included.
+    pub events: Option<(u64, u64)>,
     pub outcome: Option<AttemptOutcome>,
     /// All but delivered and skipped ones.
     pub failed: bool,

@@ -34,7 +34,7 @@ pub const PROBLEMS: [(u16, &str, &str); 15] = [
 ];
 
 /// In the order in which the page shows them; others follow.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 12] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
     ("multi-period sync", "Work over several periods at once, as older programs know it."),
     ("sync status", "Ranges of days, as older programs know them."),
@@ -42,6 +42,7 @@ const TAGS: [(&str, &str); 11] = [
     ("data", "Tables, rows, bars, statements and securities."),
     ("state", "What is there, what is missing, and why."),
     ("work", "Runs, tasks, failures and jobs."),
+    ("events", "Business events and vouchers: publish them, read the log."),
     ("sources", "The doors that data comes through."),
     ("webhooks", "Webhooks that others call, and what they bring."),
     ("access", "Keys, sessions, secrets, settings, and who changed what."),

@@ -84,6 +84,8 @@ pub async fn a_delivery_waits_once_until_an_attempt_settles_it(store: &dyn Store
     let only = DeliveriesWanted { event: Some(1), key: Some("a".into()), after: 0, limit: 1, ..only };
     assert_eq!(store.deliveries(&DeliveriesWanted { state: None, ..only }).await.unwrap()[0].subscription, "erp");
     assert!(store.deliveries(&DeliveriesWanted { after: 3, ..of("tax") }).await.unwrap().is_empty());
+    commit(store, vec![Change::Deliver(vec![delivery("tax", 1, "a"), delivery("tax", 3, "")])]).await.unwrap();
+    assert_eq!(waiting(store, "tax").await, [(1, Waiting, 1), (3, Waiting, 0)], "what was set aside waits again");
     commit(store, vec![Change::ForgetDeliveries { subscription: "tax".to_owned() }]).await.unwrap();
     assert_eq!((waiting(store, "tax").await.len(), waiting(store, "erp").await.len()), (0, 1));
 }
@@ -175,6 +177,7 @@ pub async fn attempts_are_found_by_what_they_are_and_old_ones_are_forgotten(stor
     for (wanted, expected) in [
         (AttemptsWanted { subscription: Some("tax".into()), ..all.clone() }, vec![tax(2), tax(1)]),
         (AttemptsWanted { event: Some(2), ..all.clone() }, vec![erp_2.clone()]),
+        (AttemptsWanted { events: Some((2, 3)), ..all.clone() }, vec![erp_2.clone()]),
         (AttemptsWanted { outcome: Some(AttemptOutcome::Gone), ..all.clone() }, vec![erp_1.clone()]),
         (AttemptsWanted { failed: true, ..all.clone() }, vec![erp_1.clone(), tax(1)]),
         (AttemptsWanted { error: Some("HTTP_503".into()), from: Some(at(11)), ..all.clone() }, vec![erp_1.clone()]),

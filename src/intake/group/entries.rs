@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn answers_are_read_in_both_protocols_and_deleted_entries_have_no_fields() {
-        let entries = Value::Array(vec![entry_value("1-0", &["type", "t"]), Value::Array(vec![bulk("2-0"), Value::Nil])]);
+        let entries =
+            Value::Array(vec![entry_value("1-0", &["type", "t"]), Value::Array(vec![bulk("2-0"), Value::Nil])]);
         let one = Value::Array(vec![Value::Array(vec![bulk("s"), entries.clone()])]);
         let other = Value::Map(vec![(bulk("s"), entries.clone())]);
         let found = read(one).unwrap();

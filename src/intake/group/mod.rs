@@ -69,7 +69,8 @@ pub(super) async fn run(desk: &mut Desk, url: &str, group: &RedisGroup, source: 
     Ok(())
 }
 
-const GROUP_LOST: &str = "the group was made again from the beginning of the stream; what is known is not published twice";
+const GROUP_LOST: &str =
+    "the group was made again from the beginning of the stream; what is known is not published twice";
 
 enum Fault {
     /// The stream or its group is not there.
@@ -170,7 +171,7 @@ impl Reader {
     /// Publishes entries, and acknowledges them when that is durable.
     async fn take(&mut self, desk: &mut Desk, found: Vec<Entry>) -> Step<()> {
         let Some(end) = last(found.iter().map(|entry| entry.id.as_str())).map(str::to_owned) else { return Ok(()) };
-        let (at, limits) = (desk.now(), desk.options().limits);
+        let (at, limits) = (desk.now(), desk.limits());
         let offers = found.iter().map(|entry| offer(entry, &self.group, &self.source, at, &limits)).collect();
         desk.hand_in(offers, Some(end)).await?;
         death::named("intake.committed");

@@ -71,7 +71,7 @@ impl Reader {
             return Ok(false);
         }
         let limit = desk.options().batch;
-        let sql = self.layout.window_sql(limit, desk.options().limits.content_bytes_max);
+        let sql = self.layout.window_sql(limit, desk.limits().content_bytes_max);
         let (from, to) = (self.place.from.to_string(), self.place.to.to_string());
         let (order, id) = self.place.after.clone().unzip();
         let rows = self.database.query("reading the outbox", &sql, &[&from, &to, &order, &id]).await?;
@@ -98,7 +98,7 @@ impl Reader {
     /// Modes `mark` and `delete`: one page of what waits. Whether there may be more at once.
     async fn waiting(&mut self, desk: &mut Desk) -> Result<bool> {
         let limit = desk.options().batch;
-        let sql = self.layout.waiting_sql(limit, desk.options().limits.content_bytes_max);
+        let sql = self.layout.waiting_sql(limit, desk.limits().content_bytes_max);
         let rows = self.database.query("reading the outbox", &sql, &[]).await?;
         let (offers, last) = self.offers(desk, &rows)?;
         let ids = rows.iter().map(|row| self.database.value(row, 0)).collect::<Result<Vec<String>>>()?;
@@ -112,7 +112,7 @@ impl Reader {
 
     /// Messages of rows, and the order and id of the last one.
     fn offers(&self, desk: &Desk, rows: &[Row]) -> Result<(Vec<Offer>, Option<(String, String)>)> {
-        let (at, limits) = (desk.now(), desk.options().limits);
+        let (at, limits) = (desk.now(), desk.limits());
         let mut offers = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in rows {

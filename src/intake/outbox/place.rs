@@ -82,8 +82,10 @@ mod tests {
             return false;
         }
         let after = place.after.as_ref().map_or(0, |(_, id)| id.parse().unwrap());
-        let in_window = all.iter().filter(|(number, commits, _)| *commits <= now && (place.from..place.to).contains(number));
-        let mut ids: Vec<u32> = in_window.flat_map(|(_, _, ids)| ids.iter().copied()).filter(|id| *id > after).collect();
+        let in_window =
+            all.iter().filter(|(number, commits, _)| *commits <= now && (place.from..place.to).contains(number));
+        let mut ids: Vec<u32> =
+            in_window.flat_map(|(_, _, ids)| ids.iter().copied()).filter(|id| *id > after).collect();
         ids.sort_unstable();
         ids.truncate(page);
         match ids.last() {

@@ -120,7 +120,14 @@ impl Assembler {
     }
 
     /// A message that is content alone: its type is the prefix.
-    fn plain(&self, id: String, time: Instant, prefix: &str, content: &[u8], now: Instant) -> Result<crate::model::Message> {
+    fn plain(
+        &self,
+        id: String,
+        time: Instant,
+        prefix: &str,
+        content: &[u8],
+        now: Instant,
+    ) -> Result<crate::model::Message> {
         let text = std::str::from_utf8(content);
         let text = text.map_err(|_| Error::invalid("data is no text in UTF-8").at_field("data"))?;
         let (kind, data) = (Some(prefix.to_owned()), Data::Json(text.to_owned()));

@@ -42,10 +42,12 @@ impl Copying<'_> {
             desk.hand_in(Vec::new(), Some(place.to_string())).await?;
         }
         let (slot, how) = (quoted(&self.names.slot), if copies { "EXPORT_SNAPSHOT" } else { "NOEXPORT_SNAPSHOT" });
-        let made = wire.ask("making the slot", &format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput {how}")).await?;
+        let made =
+            wire.ask("making the slot", &format!("CREATE_REPLICATION_SLOT {slot} LOGICAL pgoutput {how}")).await?;
         let made = made.into_iter().next().unwrap_or_default();
         let text = |index: usize| made.get(index).cloned().flatten();
-        let at: Lsn = text(1).ok_or_else(|| Error::transient("the server does not say where the slot begins"))?.parse()?;
+        let at: Lsn =
+            text(1).ok_or_else(|| Error::transient("the server does not say where the slot begins"))?.parse()?;
         if copies {
             let snapshot = text(2).ok_or_else(|| Error::transient("the server exported no snapshot"))?;
             let reader = Database::connect(address, desk.options().answer).await?;
@@ -99,7 +101,7 @@ impl Copying<'_> {
     ) -> Result<Offer> {
         let tuple = row.into_iter().map(|value| value.map_or(Cell::Null, Cell::Text)).collect();
         let draft = Change::Copied(tuple).draft(relation, keys, id.clone(), copied_at)?;
-        let read = draft.message(self.source, desk.now(), &desk.options().limits);
+        let read = draft.message(self.source, desk.now(), &desk.limits());
         Ok(Offer::of(read, &id, || serde_json::json!({ "table": relation.full_name() })))
     }
 }

@@ -21,6 +21,7 @@ use crate::model::{Error, Result};
 use crate::store::death;
 use crate::store::postgres::Address;
 use assemble::{Assembler, Taken};
+pub(super) use slot::BEGIN_ANEW;
 use slot::{At, Begin, Place, Seen};
 use wire::Wire;
 
@@ -86,9 +87,10 @@ pub(super) async fn run(desk: &mut Desk, address: &Address, wanted: &Replication
     let place = Place { system: system.clone(), at: At::Stored(stored) };
     desk.hand_in(Vec::new(), Some(place.to_string())).await?;
     wire.start(&start_command(&names, wanted, stored)).await?;
-    let assembler = Assembler::new(wanted.clone(), source, &system, stored, desk.options().limits);
+    let assembler = Assembler::new(wanted.clone(), source, &system, stored, desk.limits());
     let now = Moment::now();
-    let stream = Stream { wire, database, assembler, system, stored, seen: stored, idle_at: now + IDLE_EVERY, heard_at: now };
+    let stream =
+        Stream { wire, database, assembler, system, stored, seen: stored, idle_at: now + IDLE_EVERY, heard_at: now };
     stream.follow(desk).await
 }
 
@@ -273,7 +275,11 @@ pub(super) async fn drop_slot(database: &Database, slot: &str) -> Result<()> {
 
 pub(super) async fn drop_publication(database: &Database, names: &Names) -> Result<()> {
     match names.is_ours {
-        true => database.run("dropping the publication", &format!("drop publication if exists {}", quoted(&names.publication))).await,
+        true => {
+            database
+                .run("dropping the publication", &format!("drop publication if exists {}", quoted(&names.publication)))
+                .await
+        }
         false => Ok(()),
     }
 }
@@ -322,6 +328,9 @@ mod tests {
         assert_eq!(command, expected);
         let wanted = read(serde_json::json!({"tables": ["public.a"], "publication": "theirs", "slot": "own"}));
         let command = start_command(&Names::of("settlement", &wanted), &wanted, Lsn(0));
-        assert!(command.ends_with("\"own\" LOGICAL 0/0 (proto_version '1', publication_names '\"theirs\"')"), "{command}");
+        assert!(
+            command.ends_with("\"own\" LOGICAL 0/0 (proto_version '1', publication_names '\"theirs\"')"),
+            "{command}"
+        );
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum At {
+    /// A person has decided to begin again where the server is now.
+    Anew,
     /// The rows that the tables hold are being copied.
     Copying,
     /// Everything up to here is stored.
@@ -25,6 +27,7 @@ pub(super) enum At {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
+            At::Anew => f.write_str(BEGIN_ANEW),
             At::Copying => write!(f, "{} copying", self.system),
             At::Stored(lsn) => write!(f, "{} {lsn}", self.system),
         }
@@ -33,7 +36,10 @@ impl fmt::Display for Place {
 
 impl Place {
     pub(super) fn parse(text: &str) -> Result<Place> {
-        let unreadable = || Error::invalid("the place of the intake in the server's log cannot be read");
+        if text == BEGIN_ANEW {
+            return Ok(Place { system: String::new(), at: At::Anew });
+        }
+        let unreadable = || Error::invalid("the place of the intake in the server's log cannot be read").hint(ANEW);
         let (system, at) = text.split_once(' ').ok_or_else(unreadable)?;
         let at = match at {
             "copying" => At::Copying,
@@ -67,14 +73,15 @@ pub(super) enum Begin {
 
 /// What follows from a slot and from what is remembered.
 pub(super) fn begin(name: &str, seen: Option<&Seen>, place: Option<&Place>, system: &str, here: &str) -> Result<Begin> {
-    if let Some(place) = place.filter(|place| place.system != system) {
+    let anew = place.is_some_and(|place| place.at == At::Anew);
+    if let Some(place) = place.filter(|place| place.system != system && !anew) {
         let message = format!("the server is another one than before (it was {}, it is {system})", place.system);
         return Err(Error::invalid(message).hint(ANEW));
     }
     let at = place.map(|place| place.at);
     let Some(seen) = seen else {
         return match at {
-            None | Some(At::Copying) => Ok(Begin::Create),
+            None | Some(At::Anew | At::Copying) => Ok(Begin::Create),
             Some(At::Stored(lsn)) => {
                 let message = format!("the slot {name} is gone; everything up to {lsn} was taken");
                 Err(Error::not_found(message).hint(ANEW))
@@ -85,16 +92,19 @@ pub(super) fn begin(name: &str, seen: Option<&Seen>, place: Option<&Place>, syst
         let message = format!("the slot {name} is one of {} in the database {}", seen.plugin, seen.database);
         return Err(Error::invalid(message).hint("name another slot under `replication.slot`"));
     }
-    if seen.lost {
+    if seen.lost && !anew {
         let message = format!("the server has thrown away the log that the slot {name} needs");
         return Err(Error::invalid(message).hint(ANEW));
     }
     match at {
-        Some(At::Copying) => Ok(Begin::CreateAgain),
+        Some(At::Anew | At::Copying) => Ok(Begin::CreateAgain),
         Some(At::Stored(at)) => Ok(Begin::From { at, gap: Some(seen.confirmed).filter(|confirmed| *confirmed > at) }),
         None => Ok(Begin::From { at: seen.confirmed, gap: None }),
     }
 }
+
+/// The place of an intake that a person lets begin again.
+pub(in crate::intake) const BEGIN_ANEW: &str = "anew";
 
 /// The remedy for what is gone.
 const ANEW: &str = "what was written since may be lost: `tidegate intake resume NAME --anew` begins again where the server \
@@ -115,7 +125,8 @@ mod tests {
 
     #[test]
     fn places_are_read_as_they_are_written() {
-        for place in [place(At::Copying), place(At::Stored(Lsn(0x1_0000_00ff)))] {
+        let anew = Place { system: String::new(), at: At::Anew };
+        for place in [anew, place(At::Copying), place(At::Stored(Lsn(0x1_0000_00ff)))] {
             assert_eq!(Place::parse(&place.to_string()).unwrap(), place);
         }
         for text in ["", "7", "7 x", "7 0/0 0/0"] {
@@ -132,6 +143,8 @@ mod tests {
             (None, Some(place(At::Copying)), Begin::Create),
             (Some(seen()), Some(place(At::Copying)), Begin::CreateAgain),
             (Some(seen()), None, from(100, None)),
+            (None, Some(place(At::Anew)), Begin::Create),
+            (Some(Seen { lost: true, ..seen() }), Some(place(At::Anew)), Begin::CreateAgain),
             (Some(seen()), stored(100), from(100, None)),
             (Some(seen()), stored(200), from(200, None)),
             (Some(seen()), stored(99), from(99, Some(100))),

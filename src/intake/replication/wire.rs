@@ -17,8 +17,8 @@ use crate::intake::postgres::{FORMS, stated_error};
 use crate::model::{Error, Instant, Result};
 use crate::store::postgres::Address;
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Duplex for T {}
 
 /// A session that can replicate.
 pub(super) struct Wire {
@@ -93,7 +93,9 @@ impl Wire {
                 10 => self.scram(&said.body, password).await?,
                 other => {
                     let error = Error::denied(format!("{} wants a proof of kind {other}", self.server));
-                    return Err(error.hint("let the user of the intake log in with scram-sha-256, md5, password or trust"));
+                    return Err(
+                        error.hint("let the user of the intake log in with scram-sha-256, md5, password or trust")
+                    );
                 }
             }
         }
@@ -324,7 +326,8 @@ async fn secure(mut stream: Box<dyn Duplex>, address: &Address) -> Result<Box<dy
     if config.get_ssl_mode() == SslMode::Disable || local {
         return Ok(stream);
     }
-    let broken = |error: std::io::Error| Error::transient("the connection broke while TLS was asked for").caused_by(error);
+    let broken =
+        |error: std::io::Error| Error::transient("the connection broke while TLS was asked for").caused_by(error);
     let mut question = BytesMut::new();
     frontend::ssl_request(&mut question);
     stream.write_all(&question).await.map_err(broken)?;

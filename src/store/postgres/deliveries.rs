@@ -19,7 +19,7 @@ fn number(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Adds deliveries; one that is there already stays as it is.
+/// Adds deliveries; one that waits already stays as it is, one that was dead or parked waits again.
 pub(super) async fn add(session: &Session, deliveries: &[Delivery]) -> Step<()> {
     let subscriptions: Vec<String> = deliveries.iter().map(|delivery| clean(&delivery.subscription)).collect();
     let events: Vec<i64> = deliveries.iter().map(|delivery| delivery.event as i64).collect();
@@ -30,7 +30,9 @@ pub(super) async fn add(session: &Session, deliveries: &[Delivery]) -> Step<()> 
     let by: Vec<String> = deliveries.iter().map(|delivery| clean(&delivery.by)).collect();
     let sql = "insert into _delivery (subscription, event, key, state, due_at, attempts, by) \
                select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], \
-               $6::bigint[], $7::text[]) on conflict (subscription, event) do nothing";
+               $6::bigint[], $7::text[]) on conflict (subscription, event) do update set \
+               state = excluded.state, due_at = excluded.due_at, attempts = excluded.attempts, by = excluded.by \
+               where _delivery.state <> 'waiting'";
     session.execute(sql, &[&subscriptions, &events, &keys, &states, &due, &attempts, &by]).await?;
     Ok(())
 }
@@ -224,6 +226,7 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         (wanted.until.is_some(), "at < $6", "$6::timestamptz is null"),
         (wanted.before.is_some(), "id < $7", "$7::bigint is null"),
         (wanted.after.is_some(), "id > $8", "$8::bigint is null"),
+        (wanted.events.is_some(), "event between $10 and $11", "$10::bigint is null and $11::bigint is null"),
     ];
     let mut conditions: Vec<String> =
         given.iter().map(|(given, some, none)| if *given { *some } else { *none }.to_string()).collect();
@@ -237,7 +240,7 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         conditions.join(" and ")
     );
     let [subscription, error] = [&wanted.subscription, &wanted.error].map(|text| text.as_deref().map(clean));
-    let values: [&(dyn ToSql + Sync); 9] = [
+    let values: [&(dyn ToSql + Sync); 11] = [
         &subscription,
         &wanted.event.map(|event| event as i64),
         &wanted.outcome.map(AttemptOutcome::name),
@@ -247,6 +250,8 @@ pub(super) async fn attempts(session: &Session, wanted: &AttemptsWanted) -> Step
         &wanted.before,
         &wanted.after,
         &number(wanted.limit),
+        &wanted.events.map(|(from, _)| from as i64),
+        &wanted.events.map(|(_, to)| to as i64),
     ];
     session.query(&sql, &values).await?.iter().map(read_attempt).collect()
 }

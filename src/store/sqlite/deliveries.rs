@@ -16,10 +16,12 @@ fn number(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Adds deliveries; one that is there already stays as it is.
+/// Adds deliveries; one that waits already stays as it is, one that was dead or parked waits again.
 pub(super) fn add(connection: &Connection, deliveries: &[Delivery]) -> Step<()> {
     let sql = "insert into _delivery (subscription, event, key, state, due_at, attempts, by) \
-               values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (subscription, event) do nothing";
+               values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (subscription, event) do update set \
+               state = excluded.state, due_at = excluded.due_at, attempts = excluded.attempts, by = excluded.by \
+               where state <> 'waiting'";
     let mut statement = connection.prepare_cached(sql)?;
     for delivery in deliveries {
         statement.execute((
@@ -219,6 +221,7 @@ pub(super) fn attempts(connection: &Connection, wanted: &AttemptsWanted) -> Step
         (wanted.until.is_some(), "at < ?6", "?6 is null"),
         (wanted.before.is_some(), "id < ?7", "?7 is null"),
         (wanted.after.is_some(), "id > ?8", "?8 is null"),
+        (wanted.events.is_some(), "event between ?10 and ?11", "?10 is null and ?11 is null"),
     ];
     let mut conditions: Vec<String> =
         given.iter().map(|(given, some, none)| if *given { *some } else { *none }.to_string()).collect();
@@ -244,6 +247,8 @@ pub(super) fn attempts(connection: &Connection, wanted: &AttemptsWanted) -> Step
             wanted.before,
             wanted.after,
             number(wanted.limit),
+            wanted.events.map(|(from, _)| from as i64),
+            wanted.events.map(|(_, to)| to as i64),
         ),
         read_attempt,
     )?;
