@@ -42,10 +42,7 @@ pub fn dispatch_options(context: &Context) -> DispatchOptions {
         match_events: notify.match_events,
         commit_attempts: notify.commit_attempts,
         timeout: Duration::from_secs(notify.timeout_seconds),
-        retries: Retries {
-            waits: notify.retry_seconds.iter().map(wait).collect(),
-            jitter: notify.retry_jitter,
-        },
+        retries: Retries { waits: notify.retry_seconds.iter().map(wait).collect(), jitter: notify.retry_jitter },
         retry_after_max: Duration::from_secs(notify.retry_after_seconds_max),
         health: HealthLimits {
             warn_failures: notify.warn_failures,

@@ -36,6 +36,7 @@ mod mission;
 mod mission_days;
 mod notify;
 mod notify_answers;
+mod notify_api;
 mod notify_kill;
 mod postgres_server;
 mod program;
