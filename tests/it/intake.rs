@@ -1,7 +1,6 @@
-//! A gate of a test's own, into which intakes bring messages; and outboxes of a real PostgreSQL: rows of transactions that
-//! commit late, rows that cannot be read, doorbells, lag.
+//! A gate of a test's own, into which intakes bring messages; and outboxes of a real PostgreSQL: rows of transactions
+//! that commit late, rows that cannot be read, doorbells, lag.
 
-use std::future::Future;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Moment};
@@ -92,7 +91,7 @@ impl Gate {
         let mut command = program(self.folder.path());
         let path = format!("store.path={}", self.folder.path().join("gate.db").display());
         command.args(["serve", "--role", "worker", "--set", &path, "--set", "jobs.enabled=false"]);
-        command.args(["--set", "intake.poll_ms=20", "--set", "intake.lease_seconds=2", "--quiet"]);
+        command.args(["--set", "intakes.poll_ms=20", "--set", "intakes.lease_seconds=2", "--quiet"]);
         if let Some(point) = dies_at {
             command.env("TIDEGATE_DIE_AT_POINT", point);
         }
@@ -149,7 +148,7 @@ impl Gate {
 }
 
 /// Waits until something has become true.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Moment::now() + Duration::from_secs(120);
     while !is_so().await {
         assert!(Moment::now() < deadline, "waited in vain until {what}");

@@ -3,6 +3,7 @@
 mod counted;
 mod exposition;
 mod http;
+mod intakes;
 mod process;
 
 use std::collections::BTreeMap;
@@ -118,6 +119,7 @@ async fn tell_of_store(service: &Service) -> Result<String> {
     tell_of_work(service, &mut exposition).await?;
     tell_of_sources(service, &mut exposition).await?;
     tell_of_tables(service, &mut exposition).await?;
+    intakes::tell(service, &mut exposition).await?;
     Ok(exposition.into_text())
 }
 
