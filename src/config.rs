@@ -84,7 +84,7 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
-    pub intake: Intake,
+    pub intakes: Intakes,
     pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
@@ -535,7 +535,7 @@ pub struct Receive {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Intake {
+pub struct Intakes {
     pub enabled: bool,
     pub batch: usize,
     pub poll_ms: u64,

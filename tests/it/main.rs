@@ -21,6 +21,7 @@ mod faults;
 mod feed;
 mod files;
 mod intake;
+mod intake_program;
 mod intake_redis;
 mod intake_replication;
 mod jobs;
