@@ -15,6 +15,7 @@ pub mod mirror;
 pub mod model;
 pub mod plan;
 pub mod read;
+pub mod reconcile;
 pub mod scheduler;
 pub mod serve;
 pub mod sim;

@@ -17,6 +17,7 @@ use super::health::Health;
 use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
 use super::message::{Message, Published};
+use super::reconciliation::Reconciled;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
@@ -197,6 +198,8 @@ pub enum Change {
     Copied(Piece),
     /// The copy is complete and was found equal; the store is one like any other.
     CopyEnds,
+    /// Reports of reconciliations and what became of their differences.
+    Reconciled(Reconciled),
     /// A fact without rows of its own.
     Event {
         kind: EventType,
@@ -305,6 +308,8 @@ pub struct Receipt {
     pub published: Vec<Published>,
     /// The fence of each `Change::TakeDuty`, in order.
     pub duties: Vec<i64>,
+    /// The number of each `Reconciled::Report`, in order.
+    pub reports: Vec<i64>,
     /// The last event in the log after this commit.
     pub last_event: u64,
 }

@@ -56,6 +56,7 @@ use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::read::Reader;
+use crate::reconcile::Reconciler;
 use crate::scheduler::Control;
 use crate::store::Store;
 
@@ -132,6 +133,7 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    pub reconciler: Reconciler,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
     pub feed: Feed,

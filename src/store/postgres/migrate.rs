@@ -39,6 +39,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0007_event_gate",
         sql: include_str!("../../../migrations/postgres/0007_event_gate.sql"),
     },
+    Migration {
+        number: 8,
+        name: "0008_reconciliations",
+        sql: include_str!("../../../migrations/postgres/0008_reconciliations.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

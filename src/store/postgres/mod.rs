@@ -24,6 +24,7 @@ mod partitions;
 mod places;
 mod prepare;
 mod read;
+mod reconciliations;
 mod rows;
 mod runs;
 mod scan;
@@ -52,8 +53,12 @@ use self::partitions::Partitions;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary,
+    TracesWanted,
+};
 use crate::model::copy::Piece;
+use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
     JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
@@ -391,6 +396,38 @@ impl Store for PostgresStore {
 
     async fn place(&self, name: &str) -> Result<Option<String>> {
         step!(self, "reading a place", async { messages::place(&self.session().await?, name).await }.await)
+    }
+
+    async fn reconciliations(&self, wanted: &ReportsWanted) -> Result<Vec<Report>> {
+        step!(
+            self,
+            "reading the reports",
+            async { reconciliations::reports(&self.session().await?, wanted).await }.await
+        )
+    }
+
+    async fn reconciliation(&self, id: i64) -> Result<Option<Report>> {
+        step!(self, "reading a report", async { reconciliations::report(&self.session().await?, id).await }.await)
+    }
+
+    async fn differences(&self, wanted: &DifferencesWanted) -> Result<Vec<Difference>> {
+        step!(
+            self,
+            "reading differences",
+            async { reconciliations::differences(&self.session().await?, wanted).await }.await
+        )
+    }
+
+    async fn traces(&self, wanted: &TracesWanted) -> Result<Vec<EventTrace>> {
+        step!(self, "tracing events", async { reconciliations::traces(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64> {
+        step!(
+            self,
+            "reading deliveries",
+            async { reconciliations::waiting(&self.session().await?, subscription, event).await }.await
+        )
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

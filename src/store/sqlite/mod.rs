@@ -21,6 +21,7 @@ mod places;
 mod prepare;
 mod ranks;
 mod read;
+mod reconciliations;
 mod rows;
 mod rules;
 mod running;
@@ -46,8 +47,12 @@ use self::fault::Step;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary};
+use super::{
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary,
+    TracesWanted,
+};
 use crate::model::copy::Piece;
+use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
     Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
     JournalEntry, JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
@@ -303,6 +308,31 @@ impl Store for SqliteStore {
     async fn place(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
         self.read("reading a place", move |connection| messages::place(connection, &name)).await
+    }
+
+    async fn reconciliations(&self, wanted: &ReportsWanted) -> Result<Vec<Report>> {
+        let wanted = wanted.clone();
+        self.read("reading the reports", move |connection| reconciliations::reports(connection, &wanted)).await
+    }
+
+    async fn reconciliation(&self, id: i64) -> Result<Option<Report>> {
+        self.read("reading a report", move |connection| reconciliations::report(connection, id)).await
+    }
+
+    async fn differences(&self, wanted: &DifferencesWanted) -> Result<Vec<Difference>> {
+        let wanted = wanted.clone();
+        self.read("reading differences", move |connection| reconciliations::differences(connection, &wanted)).await
+    }
+
+    async fn traces(&self, wanted: &TracesWanted) -> Result<Vec<EventTrace>> {
+        let wanted = wanted.clone();
+        self.read("tracing events", move |connection| reconciliations::traces(connection, &wanted)).await
+    }
+
+    async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64> {
+        let subscription = subscription.to_owned();
+        let work = move |connection: &Connection| reconciliations::waiting(connection, &subscription, event);
+        self.read("reading deliveries", work).await
     }
 
     fn committed(&self) -> watch::Receiver<u64> {
