@@ -95,6 +95,16 @@ impl RemoteSide {
         Err(self.refused(status, &body))
     }
 
+    /// Rows have as many values as were asked for.
+    fn fit(&self, shape: &Shape, rows: Vec<SideRow>) -> Result<Vec<SideRow>> {
+        match rows.iter().all(|row| row.0.len() == shape.columns.len()) {
+            true => Ok(rows),
+            false => {
+                Err(Error::transient(format!("{} answers rows of other columns", self.name)).hint("see its version"))
+            }
+        }
+    }
+
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
         let said = serde_json::from_slice::<serde_json::Value>(body).ok();
         let said = said.and_then(|said| said["detail"].as_str().map(str::to_owned)).unwrap_or_default();
@@ -134,7 +144,7 @@ impl Side for RemoteSide {
     }
 
     async fn rows(&self, shape: &Shape, range: &KeyRange, limit: u64) -> Result<Vec<SideRow>> {
-        Ok(self.ask(&Ask { limit, ..self.within(What::Rows, shape, range) }).await?.rows)
+        self.fit(shape, self.ask(&Ask { limit, ..self.within(What::Rows, shape, range) }).await?.rows)
     }
 
     async fn look(&self, shape: &Shape, keys: &[Key]) -> Result<Vec<SideRow>> {
@@ -144,6 +154,6 @@ impl Side for RemoteSide {
                 Ask { keys: keys.iter().map(texts).collect(), ..self.within(What::Look, shape, &KeyRange::default()) };
             rows.extend(self.ask(&ask).await?.rows);
         }
-        Ok(rows)
+        self.fit(shape, rows)
     }
 }

@@ -33,7 +33,7 @@ pub const PROBLEMS: [(u16, &str, &str); 14] = [
 ];
 
 /// In the order in which the page shows them; others follow.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
     ("multi-period sync", "Work over several periods at once, as older programs know it."),
     ("sync status", "Ranges of days, as older programs know them."),
@@ -41,6 +41,7 @@ const TAGS: [(&str, &str); 10] = [
     ("data", "Tables, rows, bars, statements and securities."),
     ("state", "What is there, what is missing, and why."),
     ("work", "Runs, tasks, failures and jobs."),
+    ("reconciliation", "Whether two tables hold the same rows, and mending the one that does not."),
     ("sources", "The doors that data comes through."),
     ("access", "Keys, sessions, secrets, settings, and who changed what."),
     ("probes", "Whether the process lives and can answer."),
