@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::{Day, Error, Result};
+use crate::model::{Day, Error, Result, Subnet};
 use layers::{Entry, Problem, Reader};
 
 /// Every option with its default: the text is the manual and is compiled in.
@@ -82,6 +82,10 @@ pub struct Options {
     pub mirror: Mirror,
     pub serve: Serve,
     pub jobs: Jobs,
+    pub notify: Notify,
+    pub receive: Receive,
+    pub intake: Intake,
+    pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
     pub log: Log,
@@ -459,6 +463,7 @@ pub struct Jobs {
     pub attempts: u32,
     pub retry_minutes: u32,
     pub runs_at_once: usize,
+    pub polls_at_once: usize,
     pub runs_kept: usize,
     pub check_look_back: u32,
 }
@@ -469,6 +474,88 @@ pub struct Jobs {
 pub enum CatchUp {
     Once,
     Skip,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    allow: Vec<String>,
+    pub plain_http: bool,
+    ca_file: PathBuf,
+    pub connect_seconds: u64,
+    pub timeout_seconds: u64,
+    pub keep_alive_seconds: u64,
+    pub idle_connections: usize,
+    pub answer_kb_max: usize,
+    pub retry_seconds: Vec<f64>,
+    pub retry_jitter: f64,
+    pub retry_after_seconds_max: u64,
+    pub warn_failures: u32,
+    pub pause_failures: u32,
+    pub probe_first_seconds: u64,
+    pub probe_cap_seconds: u64,
+    pub rotation_hours: u32,
+    pub source_system: String,
+    pub tolerance_seconds: u32,
+}
+
+impl Notify {
+    /// Closed subnets to which webhooks may go.
+    pub fn allow(&self) -> Vec<Subnet> {
+        self.allow.iter().filter_map(|text| Subnet::parse(text).ok()).collect()
+    }
+
+    /// The file of certificates that are trusted beside the usual ones.
+    pub fn ca_file(&self) -> Option<&Path> {
+        named(&self.ca_file)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    pub tolerance_seconds: u32,
+    pub body_kb_max: u32,
+    pub calls_per_minute: u32,
+    pub queue: usize,
+    pub commit_messages: usize,
+    pub items_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_seconds: u64,
+    pub attempts_max: u32,
+    pub origin_seconds: u64,
+    pub origin_mb_max: usize,
+    pub origin_events_max: usize,
+    pub kept_days: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    pub enabled: bool,
+    pub batch: usize,
+    pub poll_ms: u64,
+    pub connect_seconds: u64,
+    pub answer_seconds: u64,
+    pub message_mb_max: usize,
+    pub retry_first_ms: u64,
+    pub retry_cap_ms: u64,
+    pub lease_seconds: u64,
+    pub lag_seconds: u64,
+    pub lag_rows: u64,
+    pub lag_mb: u64,
+    pub lag_entries: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relay {
+    pub redis: Secret,
+    pub prefix: String,
+    pub streams: u32,
+    pub types: Vec<String>,
+    pub entries_max: u64,
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -586,16 +673,23 @@ impl LoadOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File { path: PathBuf, line: usize },
-    Environment { variable: String },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    Environment {
+        variable: String,
+    },
     Set,
+    /// The demo brings its own, whatever is configured.
+    Demo,
 }
 
 impl Origin {
     fn line(&self) -> Option<usize> {
         match self {
             Origin::File { line, .. } => Some(*line),
-            Origin::Default | Origin::Environment { .. } | Origin::Set => None,
+            Origin::Default | Origin::Environment { .. } | Origin::Set | Origin::Demo => None,
         }
     }
 }
@@ -607,6 +701,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment { variable } => write!(f, "environment {variable}"),
             Origin::Set => f.write_str("--set"),
+            Origin::Demo => f.write_str("the demo"),
         }
     }
 }
@@ -665,6 +760,15 @@ impl Config {
     /// Every option with its value and origin, by path.
     pub fn explain(&self) -> &[Explained] {
         &self.explained
+    }
+
+    /// Shows options as the demo has set them: a secret as `(set)`, others as TOML.
+    pub fn explain_demo(&mut self, options: &[(&str, String)]) {
+        for (path, value) in options {
+            if let Some(known) = self.explained.iter_mut().find(|known| known.path == *path) {
+                (known.value, known.origin) = (value.clone(), Origin::Demo);
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 import { act, api, session } from './api.js';
 import { Button, Dialog, Failed, Icon, Keys, Loading, confirm } from './components.js';
 import { Question } from './components/dialog.js';
+import { setNow } from './format.js';
 import { lang, t } from './i18n.js';
 import { helpShown, ownShortcuts } from './keyboard.js';
 import { live, status } from './live.js';
@@ -155,7 +156,7 @@ function App() {
   const [problem, setProblem] = useState(null);
   const ask = () => {
     setProblem(null);
-    api.get('/api/v1/session').then((found) => session.set(found), (found) => { if (found.status !== 401) setProblem(found); });
+    api.get('/api/v1/session').then((found) => { setNow(found.now); session.set(found); }, (found) => { if (found.status !== 401) setProblem(found); });
   };
   useEffect(ask, []);
   const inside = who === null ? html`<${Login} />`

@@ -103,8 +103,20 @@ function parts(instant) {
   return { day: `${found.year}-${found.month}-${found.day}`, clock: `${found.hour}:${found.minute}`, seconds: found.second };
 }
 
+/** How far the service's clock is ahead of the browser's: "now" is the service's, whatever a visitor's clock says. */
+let ahead = 0;
+
+/** Learns the service's clock from what it said a moment ago. */
+export function setNow(said) {
+  const time = Date.parse(said);
+  if (!Number.isNaN(time)) ahead = time - Date.now();
+}
+
+/** Now in milliseconds, by the service's clock. */
+export const now = () => Date.now() + ahead;
+
 /** The day in Shanghai of an instant, or of now. */
-export const dayOf = (instant = new Date()) => parts(instant)?.day ?? null;
+export const dayOf = (instant = now()) => parts(instant)?.day ?? null;
 
 /** `18:00:05` today, `11-20 18:00` this year, `2025-11-20 18:00` before. */
 export function instant(value, { seconds = true } = {}) {
@@ -124,7 +136,7 @@ export function moment(value) {
 /** `3 minutes ago`, `in 2 hours`. */
 export function ago(value) {
   if (!value) return NONE;
-  const seconds = (new Date(value).getTime() - Date.now()) / 1000;
+  const seconds = (new Date(value).getTime() - now()) / 1000;
   if (Number.isNaN(seconds)) return NONE;
   const relative = new Intl.RelativeTimeFormat(lang.get() === 'zh' ? 'zh-CN' : 'en', { numeric: 'auto', style: 'short' });
   for (const [name, size] of [['day', 86400], ['hour', 3600], ['minute', 60]]) {
@@ -136,7 +148,7 @@ export function ago(value) {
 /** Seconds between two instants; to now where the second is absent. */
 export function between(from, to) {
   if (!from) return null;
-  return ((to ? new Date(to).getTime() : Date.now()) - new Date(from).getTime()) / 1000;
+  return ((to ? new Date(to).getTime() : now()) - new Date(from).getTime()) / 1000;
 }
 
 // Days are text, `YYYY-MM-DD`; arithmetic is in UTC, so that no zone can move them.

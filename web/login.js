@@ -2,6 +2,7 @@
 
 import { api, session } from './api.js';
 import { Button, TextField } from './components.js';
+import { setNow } from './format.js';
 import { t } from './i18n.js';
 import { live } from './live.js';
 import { html, useState } from './view.js';
@@ -14,7 +15,9 @@ export function Login() {
     setProblem(null);
     try {
       await api.post('/api/v1/session', { key: key.trim() });
-      session.set(await api.get('/api/v1/session'));
+      const found = await api.get('/api/v1/session');
+      setNow(found.now);
+      session.set(found);
       live.restart();
     } catch (found) {
       setProblem(found);

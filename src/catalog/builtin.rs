@@ -62,5 +62,6 @@ pub const FILES: &[(&str, &str)] = files![
     "top_list",
     "trade_cal",
     "trade_status",
+    "voucher",
     "weekly",
 ];

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::dataset::{
-    Conflict, Cut, Derived, FieldRule, Points, Publish, Served, Service, Shape, Tushare, Universe, WireForm, unit_shift,
+    Conflict, Cut, Derived, FieldRule, Points, Publish, RowOrigin, Served, Service, Shape, Tushare, Universe, WireForm,
+    unit_shift,
 };
 use crate::model::{Column, ColumnType, Cron, Database, Dataset, Strategy};
 
@@ -65,6 +66,9 @@ pub fn dataset(dataset: &Dataset) -> Vec<String> {
     }
     if let Some(database) = &dataset.database {
         found.database(database);
+    }
+    if dataset.origin == RowOrigin::Publishers {
+        found.published();
     }
     for (source, services) in [("baostock", &dataset.baostock), ("akshare", &dataset.akshare)] {
         for service in services {
@@ -342,6 +346,21 @@ impl<'a> Problems<'a> {
         let rising = tushare.tiers.is_sorted_by(|a, b| a.points < b.points);
         let above = tushare.tiers.iter().all(|tier| tier.points > tushare.points);
         self.unless(rising && above, || "tushare.tiers must rise in points, above tushare.points".into());
+    }
+
+    /// A table of publishers: nobody is asked for it.
+    fn published(&mut self) {
+        let dataset = self.dataset;
+        let asked = dataset.tushare.is_some() || dataset.database.is_some();
+        let asked = asked || !dataset.baostock.is_empty() || !dataset.akshare.is_empty();
+        self.unless(!asked, || "a table of origin `publishers` has no sources".into());
+        let about_nobody = dataset.universe == Universe::Market && dataset.security.is_none();
+        self.unless(about_nobody, || {
+            "a table of origin `publishers` is of universe `market`, without `security`".into()
+        });
+        self.unless(dataset.policy.schedule == "event_driven", || {
+            "policy.schedule of a table of origin `publishers` is `event_driven`".into()
+        });
     }
 
     /// A table of a database: what is read, and what it is compared by.

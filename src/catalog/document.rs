@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::Catalog;
 use crate::model::dataset::{
-    Agreement, Conflict, Cut, Mode, Points, Served, Service, Shape, Tushare, Universe, WireForm,
+    Agreement, Conflict, Cut, Mode, Points, RowOrigin, Served, Service, Shape, Tushare, Universe, WireForm,
 };
 use crate::model::{Column, ColumnType, Dataset, Strategy};
 
@@ -59,8 +59,10 @@ fn section(out: &mut String, dataset: &Dataset) -> fmt::Result {
     )?;
     writeln!(out, "- Key: {}", quoted(dataset.key.iter()))?;
     writeln!(out, "- Rows: {}", rows(dataset))?;
-    writeln!(out, "- Published: {}", published(dataset))?;
-    writeln!(out, "- Kept fresh: {}", policy(dataset))?;
+    if dataset.origin == RowOrigin::Sources {
+        writeln!(out, "- Published: {}", published(dataset))?;
+        writeln!(out, "- Kept fresh: {}", policy(dataset))?;
+    }
     if !dataset.policy.checks.is_empty() {
         writeln!(out, "- Checks: {}", quoted(dataset.policy.checks.iter()))?;
     }
@@ -96,6 +98,9 @@ fn shape(dataset: &Dataset) -> &'static str {
 }
 
 fn rows(dataset: &Dataset) -> String {
+    if dataset.origin == RowOrigin::Publishers {
+        return "whatever publishers send".into();
+    }
     let expect = &dataset.expect;
     let points = match expect.points {
         Points::Trading => "trading day",

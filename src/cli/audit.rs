@@ -108,7 +108,8 @@ pub fn as_text(audits: &[Audit], holes_max: usize) -> String {
 /// `34 tables, 0 unexplained holes`.
 fn verdict(audits: &[Audit]) -> String {
     let kept = audits.iter().filter(|audit| audit.kept).count();
-    let not_kept = match audits.len() - kept {
+    let published = audits.iter().filter(|audit| audit.published).count();
+    let not_kept = match audits.len() - kept - published {
         0 => String::new(),
         some => format!(" ({some} more in the catalogue are not kept)"),
     };

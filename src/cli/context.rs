@@ -7,8 +7,12 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::config::{self, AkshareVia, Config, Options, Synchronous};
 use crate::engine::{self, Engine, Tokens};
+use crate::intake::IntakeOptions;
+use crate::intake::relay::RelayOptions;
 use crate::log::Log;
 use crate::model::{CatchUp, Clock, Error, Result};
+use crate::notify::client::ClientOptions;
+use crate::notify::define::{DefineOptions, Subscriptions};
 use crate::read::{ReadOptions, Reader};
 use crate::scheduler::{Control, JobOptions};
 use crate::source::Source;
@@ -204,6 +208,77 @@ impl Context {
         Control::new(store, self.catalog.clone(), self.clock.clone(), self.job_options())
     }
 
+    pub fn intake_options(&self) -> IntakeOptions {
+        let intake = &self.options().intake;
+        let every = Duration::from_secs(intake.lag_seconds);
+        IntakeOptions {
+            enabled: intake.enabled,
+            batch: intake.batch,
+            poll: Duration::from_millis(intake.poll_ms),
+            connect: Duration::from_secs(intake.connect_seconds),
+            answer: Duration::from_secs(intake.answer_seconds),
+            message_bytes_max: intake.message_mb_max << 20,
+            retry_first_ms: intake.retry_first_ms,
+            retry_cap_ms: intake.retry_cap_ms,
+            lease: Duration::from_secs(intake.lease_seconds),
+            standing_every: every,
+            lag_every: every,
+            lag_rows: intake.lag_rows,
+            lag_mb: intake.lag_mb,
+            lag_entries: intake.lag_entries,
+        }
+    }
+
+    /// `None`: the log is not relayed.
+    pub fn relay_options(&self) -> Option<RelayOptions> {
+        let relay = &self.options().relay;
+        (!relay.redis.is_empty()).then(|| RelayOptions {
+            url: relay.redis.expose().to_string(),
+            prefix: relay.prefix.clone(),
+            streams: relay.streams,
+            types: relay.types.clone(),
+            entries_max: relay.entries_max,
+            batch: relay.batch,
+        })
+    }
+
+    /// Who is told of which events.
+    pub fn subscriptions(&self, store: Arc<dyn Store>) -> Result<Subscriptions> {
+        Subscriptions::new(store, self.clock.clone(), self.define_options()?)
+    }
+
+    /// How webhooks go out.
+    pub fn client_options(&self) -> Result<ClientOptions> {
+        let notify = &self.options().notify;
+        let read = |path: &Path| {
+            let unreadable = |error| {
+                let message = format!("notify.ca_file: {} cannot be read", path.display());
+                Error::invalid(message).hint("name a file of certificates in PEM, or none").caused_by(error)
+            };
+            std::fs::read(path).map_err::<Error, _>(unreadable)
+        };
+        Ok(ClientOptions {
+            connect_timeout: Duration::from_secs(notify.connect_seconds),
+            keep_alive: Duration::from_secs(notify.keep_alive_seconds),
+            idle_per_host: notify.idle_connections,
+            answer_bytes_max: notify.answer_kb_max * 1024,
+            allow: notify.allow(),
+            plain_http: notify.plain_http,
+            ca: notify.ca_file().map(read).transpose()?,
+        })
+    }
+
+    fn define_options(&self) -> Result<DefineOptions> {
+        let notify = &self.options().notify;
+        Ok(DefineOptions {
+            client: self.client_options()?,
+            timeout: Duration::from_secs(notify.timeout_seconds),
+            rotation_hours: notify.rotation_hours,
+            source_system: notify.source_system.clone(),
+            tolerance_seconds: i64::from(notify.tolerance_seconds),
+        })
+    }
+
     pub fn job_options(&self) -> JobOptions {
         let jobs = &self.options().jobs;
         JobOptions {
@@ -215,6 +290,7 @@ impl Context {
             attempts: jobs.attempts,
             retry_minutes: jobs.retry_minutes,
             runs_at_once: jobs.runs_at_once,
+            polls_at_once: jobs.polls_at_once,
             runs_kept: jobs.runs_kept,
         }
     }

@@ -9,7 +9,7 @@ use super::list::grouped;
 use super::progress::stop_on_signal;
 use super::serve::Servers;
 use super::{audit, plan, sync};
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::engine::audits::{as_json, unexplained};
 use crate::engine::{Engine, Stop};
 use crate::mirror::tushare::{Account, MirrorOptions};
@@ -86,7 +86,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         print(&next_steps(&path))?;
     }
     if let Some(url) = url {
-        servers.work();
+        servers.work().await?;
         eprintln!(
             "\nthe dashboard is open on {url}\n\
              it is {} there: quotes arrive every minute, jobs run at their times; Ctrl-C ends it",
@@ -141,8 +141,31 @@ async fn start(context: &Context, args: &Args) -> Result<Simulation> {
     let mut config = demo.config.clone();
     config.options.sources.simulate(tushare.url(), Secret::new(TOKEN), POINTS, aktools.url());
     config.options.sync.begin_at(from);
+    explain(&mut config, from, &tushare, &aktools);
     let context = Context { config, clock, ..demo };
     Ok(Simulation { context, from, tushare, _aktools: aktools })
+}
+
+/// What the configuration and the sources say of themselves is what the demo has, not what it found.
+fn explain(config: &mut Config, from: Day, tushare: &Server, aktools: &AkshareServer) {
+    let text = |value: &str| format!("{value:?}");
+    let (is_set, not_set) = ("(set)".to_string(), "(not set)".to_string());
+    let path = config.options.store.path.display().to_string();
+    config.explain_demo(&[
+        ("store.url", not_set.clone()),
+        ("store.path", text(&path)),
+        ("sync.default_from", text(&from.to_string())),
+        ("sources.tushare.enabled", true.to_string()),
+        ("sources.tushare.url", text(&tushare.url())),
+        ("sources.tushare.token", is_set),
+        ("sources.tushare.points", POINTS.to_string()),
+        ("sources.akshare.enabled", true.to_string()),
+        ("sources.akshare.via", text("aktools")),
+        ("sources.akshare.url", text(&aktools.url())),
+        ("sources.akshare.token", not_set),
+        ("sources.baostock.enabled", false.to_string()),
+        ("sources.tidegate.enabled", false.to_string()),
+    ]);
 }
 
 fn market(demo: &Context, clock: &Clock, from: Day, to: Day) -> Market {

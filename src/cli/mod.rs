@@ -10,12 +10,15 @@ pub mod context;
 mod databases;
 pub mod datasets;
 mod days;
+pub mod deliveries;
 pub mod demo;
 mod doors;
 pub mod failures;
 mod follow;
 pub mod import;
+pub mod inbound;
 pub mod init;
+pub mod intake;
 pub mod jobs;
 pub mod keys;
 pub mod list;
@@ -25,6 +28,7 @@ pub mod plan;
 mod poll;
 pub mod progress;
 pub mod quarantine;
+mod receiving;
 pub mod reconcile;
 mod reconciling;
 pub mod repair;
@@ -34,6 +38,7 @@ pub mod serve;
 pub mod show;
 pub mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod sync;
 pub mod table;
 pub mod tasks;
@@ -133,12 +138,20 @@ pub enum Command {
     Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
+    /// Ways in which publishers' events come without a call: outboxes, replication, Redis Streams
+    Intake(intake::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Who is told of which events: make, change, pause, rotate secrets, test
+    Subscriptions(subscriptions::Args),
+    /// Webhooks that other systems call: define, test, see what waits
+    Inbound(inbound::Args),
     /// What the service has logged
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
     Keys(keys::Args),
+    /// Events on their way to receivers: list, retry, skip, park, replay
+    Deliveries(deliveries::Args),
     /// Who changed what through the API, and who was refused
     Changes(changes::Args),
     /// Show or check the configuration
@@ -177,9 +190,13 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
+        Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Subscriptions(args) => subscriptions::run(&context, args).await,
+        Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
+        Command::Deliveries(args) => deliveries::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

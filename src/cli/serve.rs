@@ -12,10 +12,13 @@ use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
 use crate::engine::{Engines, Stop};
 use crate::feed::{Feed, FeedOptions};
+use crate::intake::relay::Relay;
+use crate::intake::{self, Keeper};
 use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::publish::{PublishOptions, Publisher};
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
@@ -130,7 +133,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         url = Some(servers.answer(named.unwrap_or(&context.options().serve.listen)).await?);
     }
     if args.role().works() {
-        servers.work();
+        servers.work().await?;
     }
     let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
@@ -191,15 +194,19 @@ impl<'c> Servers<'c> {
             heartbeat: Duration::from_secs(options.heartbeat_seconds),
         };
         let (store, feed) = (self.store.clone(), self.feed.clone());
+        let receiver = super::receiving::receiver(context, store.clone(), feed.clone()).await?;
         let service = Service::start(Parts {
             live: Live::start(feed.clone(), store.clone(), context.clock.clone(), sockets),
             cache: Cache::new(Fresh::new(store.clone(), feed.clone()), cache_options(context), context.clock.clone())?,
             memory: Memory::default(),
+            receiver,
+            inbounds: super::receiving::control(context, store.clone()),
             feed,
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
             reconciler: super::reconciling::reconciler(context, store.clone()),
+            subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             log: context.log.clone(),
             store,
@@ -218,7 +225,7 @@ impl<'c> Servers<'c> {
     }
 
     /// Jobs and runs.
-    pub fn work(&mut self) {
+    pub async fn work(&mut self) -> Result<()> {
         self.keep_log();
         let context = self.context;
         let waiting = Arc::new(ByClock(context.clock.clone()));
@@ -228,6 +235,34 @@ impl<'c> Servers<'c> {
             .reconciling(super::reconciling::reconciler(context, self.store.clone()));
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
+        self.carry();
+        let receiver = super::receiving::receiver(context, self.store.clone(), self.feed.clone()).await?;
+        let stop = self.stop.clone();
+        self.serving.spawn(async move {
+            receiver.fetch_missing(crate::engine::lease::worker_name(), async move { stop.wait().await }).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Intakes, and the relay of the log.
+    fn carry(&mut self) {
+        let context = self.context;
+        let publisher = Publisher::start(self.store.clone(), None, context.clock.clone(), PublishOptions::default());
+        let parts = intake::Parts {
+            store: self.store.clone(),
+            clock: context.clock.clone(),
+            publisher,
+            options: context.intake_options(),
+            worker: crate::engine::lease::worker_name(),
+        };
+        if let Some(options) = context.relay_options() {
+            let relay = Relay::new(parts.clone(), options);
+            let (feed, stop) = (self.feed.clone(), self.stop.clone());
+            self.serving.spawn(async move { relay.serve(feed, &stop).await });
+        }
+        let (feed, stop) = (self.feed.clone(), self.stop.clone());
+        self.serving.spawn(async move { Keeper::new(parts).serve(feed, &stop).await });
     }
 
     /// Every dialect with its address.
@@ -365,6 +400,8 @@ fn service_options(context: &Context, address: &SocketAddr) -> ServeOptions {
         logins_per_minute: serve.logins_per_minute,
         page_rows: serve.page_rows,
         page_rows_max: serve.page_rows_max,
+        webhook_bytes_max: context.options().receive.body_kb_max as usize * 1024,
+        webhooks_per_minute: context.options().receive.calls_per_minute,
         rows_max: serve.rows_max,
         session_hours: serve.session_hours,
         drain: Duration::from_secs(serve.drain_seconds),

@@ -3,7 +3,7 @@
 use toml::Value;
 
 use super::Secret;
-use crate::model::Day;
+use crate::model::{Day, Subnet};
 
 /// A condition on a value of the right type.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,12 @@ pub enum Rule {
     Name,
     /// A list of names.
     Names,
+    /// A list of subnets.
+    Subnets,
+    /// A list of seconds to wait.
+    Waits,
+    /// What a header may say: visible characters.
+    Header,
     /// A list of some of these.
     ManyOf(&'static [&'static str]),
 }
@@ -209,8 +215,59 @@ pub const RULES: &[(&str, Rule)] = &[
     ("jobs.attempts", Integer(0, 100)),
     ("jobs.retry_minutes", Integer(1, 10_000)),
     ("jobs.runs_at_once", Integer(1, 64)),
+    ("jobs.polls_at_once", Integer(1, 64)),
     ("jobs.runs_kept", Integer(10, 1_000_000)),
     ("jobs.check_look_back", Integer(0, 1_000)),
+    ("notify.allow", Subnets),
+    ("notify.plain_http", Any),
+    ("notify.ca_file", Path),
+    ("notify.connect_seconds", Integer(1, 300)),
+    ("notify.timeout_seconds", Integer(1, 300)),
+    ("notify.keep_alive_seconds", Integer(0, 3_600)),
+    ("notify.idle_connections", Integer(0, 10_000)),
+    ("notify.answer_kb_max", Integer(1, 1_024)),
+    ("notify.retry_seconds", Waits),
+    ("notify.retry_jitter", Float(0.0, 1.0)),
+    ("notify.retry_after_seconds_max", Integer(1, 2_592_000)),
+    ("notify.warn_failures", Integer(1, 1_000_000)),
+    ("notify.pause_failures", Integer(1, 1_000_000)),
+    ("notify.probe_first_seconds", Integer(1, 86_400)),
+    ("notify.probe_cap_seconds", Integer(1, 86_400)),
+    ("notify.rotation_hours", Integer(0, 720)),
+    ("notify.source_system", Header),
+    ("notify.tolerance_seconds", Integer(1, 86_400)),
+    ("receive.tolerance_seconds", Integer(1, 86_400)),
+    ("receive.body_kb_max", Integer(1, 1_048_576)),
+    ("receive.calls_per_minute", Integer(0, 10_000_000)),
+    ("receive.queue", Integer(1_000, 1_000_000)),
+    ("receive.commit_messages", Integer(1, 10_000)),
+    ("receive.items_max", Integer(1, 1_000_000)),
+    ("receive.retry_first_ms", Integer(10, 3_600_000)),
+    ("receive.retry_cap_seconds", Integer(1, 604_800)),
+    ("receive.attempts_max", Integer(1, 10_000)),
+    ("receive.origin_seconds", Integer(1, 600)),
+    ("receive.origin_mb_max", Integer(1, 1_024)),
+    ("receive.origin_events_max", Integer(1, 100_000)),
+    ("receive.kept_days", Integer(0, 36_500)),
+    ("intake.enabled", Any),
+    ("intake.batch", Integer(1, 100_000)),
+    ("intake.poll_ms", Integer(5, 3_600_000)),
+    ("intake.connect_seconds", Integer(1, 3_600)),
+    ("intake.answer_seconds", Integer(1, 3_600)),
+    ("intake.message_mb_max", Integer(1, 1_024)),
+    ("intake.retry_first_ms", Integer(1, 600_000)),
+    ("intake.retry_cap_ms", Integer(1, 86_400_000)),
+    ("intake.lease_seconds", Integer(1, 3_600)),
+    ("intake.lag_seconds", Integer(1, 3_600)),
+    ("intake.lag_rows", Integer(1, 1_000_000_000_000)),
+    ("intake.lag_mb", Integer(1, 1_048_576)),
+    ("intake.lag_entries", Integer(1, 1_000_000_000_000)),
+    ("relay.redis", Rule::Secret),
+    ("relay.prefix", Any),
+    ("relay.streams", Integer(1, 1_024)),
+    ("relay.types", Names),
+    ("relay.entries_max", Integer(1, 1_000_000_000)),
+    ("relay.batch", Integer(1, 10_000)),
     ("cache.mb", Integer(0, 1_048_576)),
     ("cache.answer_kb_max", Integer(1, 1_048_576)),
     ("cache.redis", Rule::Secret),
@@ -280,6 +337,13 @@ impl Rule {
             {
                 format!("a list of some of {}", quoted(known))
             }
+            (Subnets, Value::Array(entries)) if !entries.iter().all(is_subnet) => {
+                "a list of subnets such as \"10.1.0.0/16\"".to_owned()
+            }
+            (Waits, Value::Array(entries)) if entries.len() > WAITS_MAX || !entries.iter().all(is_wait) => {
+                format!("a list in brackets of at most {WAITS_MAX} numbers from 0.1 to 604800")
+            }
+            (Header, _) if !is_header(text) => "1 to 64 visible characters of ASCII".to_owned(),
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
         };
@@ -307,6 +371,22 @@ fn is_url(text: &str) -> bool {
 
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Attempts of one delivery, but for the first.
+const WAITS_MAX: usize = 50;
+
+fn is_wait(entry: &Value) -> bool {
+    let seconds = entry.as_float().or(entry.as_integer().map(|seconds| seconds as f64));
+    seconds.is_some_and(|seconds| (0.1..=604_800.0).contains(&seconds))
+}
+
+fn is_subnet(entry: &Value) -> bool {
+    entry.as_str().is_some_and(|text| Subnet::parse(text).is_ok())
+}
+
+fn is_header(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn is_account(entry: &Value) -> bool {

@@ -18,6 +18,7 @@ use super::retry::RetryPolicy;
 use super::rounds::{self, Rounds};
 use super::stop::Stop;
 use super::write::{RoundEnd, WorkEnd, Writer, is_stop};
+use crate::model::dataset::RowOrigin;
 use crate::model::{
     Area, Change, Clock, Commit, Dataset, Day, Error, ErrorKind, Failure, Fence, Instant, Outcome, Result, Slice, Task,
     TaskId, TaskState, Totals, task::NOTE_STOPPED, task::Request,
@@ -110,6 +111,11 @@ impl Engine {
         let offer = |source: &Arc<dyn Source>| Some((source.clone(), source.offer(dataset)?));
         let offers: Vec<_> = self.sources.iter().filter(named).filter_map(offer).collect();
         if offers.is_empty() {
+            if dataset.origin == RowOrigin::Publishers {
+                let error =
+                    Error::invalid(format!("the rows of {} are published, and nobody is asked for them", dataset.name));
+                return Err(error.hint("publishers send them by themselves: see `tidegate publish --help`"));
+            }
             let message = format!("no source serves {}", dataset.name);
             let error = Error::new(ErrorKind::Denied, message);
             return Err(error.hint("see `tidegate sources`: a token, more points or another source may be needed"));

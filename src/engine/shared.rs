@@ -48,8 +48,13 @@ impl Engine {
     /// stop. What a person paused is not among them.
     pub async fn orphans(&self) -> Result<Vec<Task>> {
         let now = self.clock.now();
-        let open = self.open_tasks().await?;
-        Ok(open.into_iter().filter(|task| turn(task, now, true) == Turn::Take && !self.at_work.has(task.id)).collect())
+        let is_left = |task: &Task| turn(task, now, true) == Turn::Take && !self.at_work.has(task.id);
+        let mut orphans = Vec::new();
+        for task in self.open_tasks().await?.into_iter().filter(is_left) {
+            // It may have come to its end in this process after it was read.
+            orphans.extend(self.store.task(task.id).await?.filter(is_left));
+        }
+        Ok(orphans)
     }
 
     /// Brings an open task to its end, by running it or by waiting for whoever does.

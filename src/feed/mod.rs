@@ -50,6 +50,12 @@ struct Shared {
     kept: RwLock<VecDeque<Arc<Event>>>,
 }
 
+/// The number of the newest event of a log that is not followed; 0 for an empty one.
+pub async fn end_of_log(store: &dyn Store) -> Result<u64> {
+    let known = *store.committed().borrow();
+    tail::end_of(store, known).await
+}
+
 impl Feed {
     /// Finds the end of the log and follows it from then on.
     pub async fn start(store: Arc<dyn Store>, options: FeedOptions) -> Result<Feed> {

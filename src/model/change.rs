@@ -12,11 +12,14 @@ use super::conflict::Take;
 use super::copy::Piece;
 use super::dataset::Dataset;
 use super::definition;
+use super::delivery::Delivery;
 use super::event::EventType;
 use super::health::Health;
 use super::journal::{Journal, JournalEntry};
 use super::keys::KeyRange;
 use super::message::{Message, Published};
+use super::outgoing::{Attempted, Chosen, Decision};
+use super::received::Received;
 use super::reconciliation::Reconciled;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
@@ -168,6 +171,22 @@ pub enum Change {
         name: String,
         place: String,
     },
+    /// As `Stand`, for a name that has no place yet: one that has is a `Conflict`.
+    StandFirst {
+        name: String,
+        place: String,
+    },
+    /// Places whose names begin with `prefix` and that were noted before an instant are forgotten.
+    ForgetStands {
+        prefix: String,
+        before: Instant,
+    },
+    /// Keeps apart what somebody sent and what cannot be taken, where it is not a row of a dataset: an intake's. The same
+    /// thing twice is kept once.
+    SetAside {
+        source: String,
+        quarantined: Quarantined,
+    },
     /// Takes a duty: something that one process at a time does on a store. `Conflict` while another one's lease lasts.
     TakeDuty {
         duty: String,
@@ -188,6 +207,34 @@ pub enum Change {
     OnDuty {
         duty: String,
         fence: i64,
+    },
+    /// Events on their way to subscriptions. One that a subscription has not settled yet stays as it is.
+    Deliver(Vec<Delivery>),
+    /// Attempts, and what follows for their deliveries. What a person has decided meanwhile stays, unless it is settled.
+    Attempted(Vec<Attempted>),
+    /// A person decides about deliveries. `NotFound` when one event is named that does not wait.
+    Decide {
+        subscription: String,
+        chosen: Chosen,
+        decision: Decision,
+        by: String,
+    },
+    /// Nothing waits any more for a subscription.
+    ForgetDeliveries {
+        subscription: String,
+    },
+    /// Attempts from before an instant are forgotten, a bounded number of them in one step.
+    ForgetAttempts {
+        before: Instant,
+    },
+    /// Notes a message that an inbound webhook took in. One that this webhook took in before is a `Conflict`.
+    Receive(Received),
+    /// Says what became of a received message that waited or was stuck: state, attempts, when it is due, note. One that
+    /// does not is a `Conflict`.
+    Settle(Received),
+    /// What webhooks took in before an instant, and what does not wait, is forgotten: it may be taken in again.
+    ForgetReceived {
+        before: Instant,
     },
     /// The store is about to become a copy of another: it must be empty, or hold a copy that broke off, which is
     /// removed. Until the copy ends, nobody else opens the store.
@@ -274,6 +321,15 @@ pub enum Write {
     /// offer of the same source before (then it is unchanged). A row that agrees settles an open conflict of its source
     /// as `Agreed`. Nothing is withdrawn.
     Manual,
+    /// New rows are added. A stored row gives way, whatever the rank of its source, to one with a greater value in the
+    /// column at position `version`, and that settles an open conflict of the same source about it. One with a smaller
+    /// value changes nothing and counts as unchanged. One with the same value that differs in another column than those
+    /// at `noted` (which say when a row was taken over, not what it says) is kept beside the stored row as with `Manual`.
+    /// Nothing is withdrawn.
+    NewerVersion { version: usize, noted: Vec<usize> },
+    /// The rows with the keys of the batch are withdrawn, whatever else the batch says and whoever wrote them; keys that
+    /// are not stored are no change.
+    Withdraw,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,8 @@ pub struct Dataset {
     #[serde(default)]
     pub codes: Vec<String>,
     pub shape: Shape,
+    #[serde(default)]
+    pub origin: RowOrigin,
     /// The first day for which the source has rows.
     #[serde(default)]
     pub first_day: Option<DayText>,
@@ -77,6 +79,17 @@ pub enum Universe {
     Index,
     /// Nobody in particular: exchanges, boards, the market as a whole.
     Market,
+}
+
+/// Where the rows come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowOrigin {
+    /// From sources that are asked, or from files.
+    #[default]
+    Sources,
+    /// From publishers, who say what they have to say by themselves: nobody is asked, and nothing can be missing.
+    Publishers,
 }
 
 /// How the rows are expected to lie.

@@ -23,10 +23,12 @@ pub enum Kind {
     Intake,
     /// Two tables that are compared by a schedule.
     Reconciliation,
+    /// Events of a window that go out again.
+    Replay,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Job,
         Kind::Key,
         Kind::Secret,
@@ -35,6 +37,7 @@ impl Kind {
         Kind::Inbound,
         Kind::Intake,
         Kind::Reconciliation,
+        Kind::Replay,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Kind {
             Kind::Inbound => "inbound",
             Kind::Intake => "intake",
             Kind::Reconciliation => "reconciliation",
+            Kind::Replay => "replay",
         }
     }
 

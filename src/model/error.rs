@@ -87,6 +87,7 @@ struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    field: Option<String>,
     whole_source: bool,
     learned: Option<LearnedLimit>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -103,7 +104,15 @@ pub struct LearnedLimit {
 impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         let message = message.into();
-        Error(Box::new(Inner { kind, message, hint: None, whole_source: false, learned: None, cause: None }))
+        Error(Box::new(Inner {
+            kind,
+            message,
+            hint: None,
+            field: None,
+            whole_source: false,
+            learned: None,
+            cause: None,
+        }))
     }
 
     pub fn invalid(message: impl Into<String>) -> Error {
@@ -137,6 +146,12 @@ impl Error {
     /// The next step for the reader.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The field of the input that is wrong, in the words of whoever sent it: `amount`, `events[3].time`.
+    pub fn at_field(mut self, field: impl Into<String>) -> Error {
+        self.0.field = Some(field.into());
         self
     }
 
@@ -178,6 +193,11 @@ impl Error {
 
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    /// The field that is wrong, where one is.
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
     }
 
     pub fn message(&self) -> &str {

@@ -35,6 +35,8 @@ pub enum EventType {
     EventPublished,
     /// A delivery has no attempt left, or was refused; the data says which and why.
     DeliveryFailed,
+    /// A person decided about deliveries, or they were asked for again; the data says which.
+    DeliveryDecided,
     /// An endpoint fails again and again, was paused, has recovered or is gone; the data says what it has become.
     SubscriptionHealth,
     /// A figure of the event gate crossed a threshold, or came back.
@@ -51,7 +53,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    pub const ALL: [EventType; 27] = [
+    pub const ALL: [EventType; 28] = [
         EventType::SliceCommitted,
         EventType::RowsQuarantined,
         EventType::RowsConflicting,
@@ -72,6 +74,7 @@ impl EventType {
         EventType::DefinitionChanged,
         EventType::EventPublished,
         EventType::DeliveryFailed,
+        EventType::DeliveryDecided,
         EventType::SubscriptionHealth,
         EventType::GateAlert,
         EventType::IntakeRefused,
@@ -103,6 +106,7 @@ impl EventType {
             EventType::DefinitionChanged => "definition.changed",
             EventType::EventPublished => "event.published",
             EventType::DeliveryFailed => "delivery.failed",
+            EventType::DeliveryDecided => "delivery.decided",
             EventType::SubscriptionHealth => "subscription.health",
             EventType::GateAlert => "gate.alert",
             EventType::IntakeRefused => "intake.refused",
@@ -125,7 +129,13 @@ impl EventType {
 
     /// Whether it tells of the carrying of events itself: only subscriptions that name it hear of it.
     pub fn is_of_gate(self) -> bool {
-        matches!(self, EventType::DeliveryFailed | EventType::SubscriptionHealth | EventType::GateAlert)
+        matches!(
+            self,
+            EventType::DeliveryFailed
+                | EventType::DeliveryDecided
+                | EventType::SubscriptionHealth
+                | EventType::GateAlert
+        )
     }
 
     pub fn from_name(name: &str) -> Option<EventType> {

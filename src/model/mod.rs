@@ -26,12 +26,16 @@ pub mod journal;
 pub mod json_text;
 pub mod keys;
 pub mod message;
+pub mod number;
 pub mod offer;
+pub mod outgoing;
 pub mod query;
+pub mod received;
 pub mod reconciliation;
 pub mod run;
 pub mod security;
 pub mod strategy;
+pub mod subnet;
 pub mod subscription;
 pub mod task;
 pub mod work;
@@ -57,11 +61,17 @@ pub use job::{CatchUp, Days, Job, JobState, On, Origin, Trigger};
 pub use journal::{Journal, JournalEntry, JournalWanted, Level};
 pub use keys::{Key, KeyPart, KeyRange, Keys};
 pub use message::{Content, Message, Offered, Published};
+pub use number::Number;
 pub use offer::Offer;
+pub use outgoing::{
+    Attempted, AttemptsWanted, BlockedKey, Chosen, Decision, DeliveriesWanted, DeliveryFigures, FiguresSince, Then,
+};
 pub use query::{Filter, Order, Query};
+pub use received::{Received, ReceivedState, ReceivedWanted};
 pub use run::{Run, RunId, RunState, RunsWanted};
 pub use security::{Securities as SecurityList, Security};
 pub use strategy::{How, Strategy};
+pub use subnet::Subnet;
 pub use subscription::{
     FieldFilter, FilterOp, Mode, OrderKey, SignatureForm, Subscription, SubscriptionState, WhenDead,
 };

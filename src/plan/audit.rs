@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::expect::{self, Members};
 use super::timeline::{Depth, Timeline, subtract};
 use super::{Knowledge, grouped};
-use crate::model::dataset::Points;
+use crate::model::dataset::{Points, RowOrigin};
 use crate::model::{Area, Claim, Coverage, Dataset, Day, Evidence, Exchanges, Failure, Instant, Securities, Span};
 
 /// What is known of one dataset. A cell is a security (or, for datasets about nobody in particular, the market)
@@ -17,6 +17,8 @@ pub struct Audit {
     pub dataset: String,
     /// Something was claimed, or a span was asked about.
     pub kept: bool,
+    /// Its rows come from publishers: nothing is expected of it.
+    pub published: bool,
     /// From the first claimed point (or the first day asked about) to the last due point.
     pub span: Option<Span>,
     /// Due points in the span.
@@ -125,7 +127,11 @@ pub fn audit(
     wanted_span: Option<Span>,
     now: Instant,
 ) -> Audit {
-    let mut audit = Audit { dataset: dataset.name.clone(), ..Audit::default() };
+    let published = dataset.origin == RowOrigin::Publishers;
+    let mut audit = Audit { dataset: dataset.name.clone(), published, ..Audit::default() };
+    if published {
+        return audit;
+    }
     let first_claimed = first_claimed_day(coverage);
     let Some(from) = wanted_span.map(|span| span.from).or(first_claimed) else { return audit };
     let timeline = Timeline::new(dataset, knowledge, Some(from), wanted_span.map(|span| span.to), now);

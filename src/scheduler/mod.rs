@@ -29,7 +29,7 @@ pub use waiting::{ByClock, Waiting};
 
 use crate::catalog::Catalog;
 use crate::engine::Engines;
-use crate::model::{CatchUp, Change, Clock, Commit, Receipt, Result};
+use crate::model::{CatchUp, Change, Clock, Commit, Dataset, Receipt, Result};
 use crate::reconcile::Reconciler;
 use crate::store::Store;
 use facts::Almanac;
@@ -46,6 +46,8 @@ pub struct JobOptions {
     pub retry_minutes: u32,
     /// Runs that this process works on at the same time.
     pub runs_at_once: usize,
+    /// Runs that poll, beside those: they last a trading session and mostly wait.
+    pub polls_at_once: usize,
     /// Ended runs of each job that are kept.
     pub runs_kept: usize,
 }
@@ -58,6 +60,7 @@ impl Default for JobOptions {
             attempts: 3,
             retry_minutes: 5,
             runs_at_once: 2,
+            polls_at_once: 16,
             runs_kept: 200,
         }
     }
@@ -98,7 +101,16 @@ impl Scheduler {
     pub async fn prepare(&self) -> Result<()> {
         let engine = self.engines.current().await?;
         let now = self.clock.now();
-        let wanted = defaults::jobs(&self.catalog, &engine.all_datasets(), now);
+        // A table beyond the points of every account has no job: it would fail at each of its times. Without any source
+        // all have theirs, and wait for a token.
+        let is_served = |name: &String| {
+            let dataset = self.catalog.get(name);
+            let offered = |dataset: &Dataset| dataset.database.is_some() || engine.offers(dataset, None).is_ok();
+            engine.sources.is_empty() || dataset.is_ok_and(|dataset| offered(dataset))
+        };
+        let mut served = engine.all_datasets();
+        served.retain(is_served);
+        let wanted = defaults::jobs(&self.catalog, &served, now);
         defaults::write(&*self.store, &self.catalog, &wanted, now).await
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 
-use super::Scheduler;
+use super::{JobOptions, Scheduler};
 use crate::engine::progress::Progress;
 use crate::engine::{Engine, Stop};
 use crate::feed::{Feed, Follower};
-use crate::model::{Error, ErrorKind, Event, EventType, Instant, Result, RunId};
+use crate::model::{Action, Error, ErrorKind, Event, EventType, Instant, Result, Run, RunId};
 use crate::store::Running;
 
 /// Without anything to wait for, everything is looked at again after so many seconds: a clock may have been set.
@@ -28,8 +28,7 @@ const ALMANAC: [&str; 2] = ["trade_cal", "disclosure_date"];
 /// What this process works on.
 struct Hands {
     runs: JoinSet<()>,
-    of_task: HashMap<Id, RunId>,
-    ours: HashSet<RunId>,
+    of_task: HashMap<Id, (RunId, Action)>,
     /// Tasks that nobody else takes care of.
     orphans: JoinSet<()>,
     orphan_slots: Arc<Semaphore>,
@@ -45,7 +44,6 @@ impl Scheduler {
         let mut hands = Hands {
             runs: JoinSet::new(),
             of_task: HashMap::new(),
-            ours: HashSet::new(),
             orphans: JoinSet::new(),
             orphan_slots: Arc::new(Semaphore::new(slots)),
         };
@@ -102,10 +100,9 @@ impl Scheduler {
     /// Fires what is due, and begins what may begin as far as there are hands for it. The answer: when to look again.
     async fn step(&self, hands: &mut Hands, stop: &Stop) -> Result<Option<Instant>> {
         let fired = self.fire().await?;
-        let (ready, later) = self.ready(&hands.ours).await?;
-        let free = self.options.runs_at_once.saturating_sub(hands.runs.len());
-        for run in ready.into_iter().take(free) {
-            let (scheduler, stop, id) = (self.clone(), stop.clone(), run.id);
+        let (ready, later) = self.ready(&hands.ours()).await?;
+        for run in may_begin(ready, hands.of_task.values().map(|(_, action)| *action), &self.options) {
+            let (scheduler, stop, id, action) = (self.clone(), stop.clone(), run.id, run.work.action);
             let begun = hands.runs.spawn(async move {
                 if let Err(error) = scheduler.bring_to_end(run, &stop).await {
                     tracing::error!(run = id, %error, "a run was broken off");
@@ -113,8 +110,7 @@ impl Scheduler {
                     stop.sleep(Duration::from_secs(ERROR_SECONDS as u64)).await;
                 }
             });
-            hands.of_task.insert(begun.id(), id);
-            hands.ours.insert(id);
+            hands.of_task.insert(begun.id(), (id, action));
         }
         let engine = self.engines.current().await?;
         self.take_up_orphans(&engine, hands, stop).await?;
@@ -147,6 +143,10 @@ impl Scheduler {
 }
 
 impl Hands {
+    fn ours(&self) -> HashSet<RunId> {
+        self.of_task.values().map(|(run, _)| *run).collect()
+    }
+
     fn ended(&mut self, ended: std::result::Result<(Id, ()), tokio::task::JoinError>) {
         let id = match ended {
             Ok((id, ())) => id,
@@ -155,10 +155,23 @@ impl Hands {
                 error.id()
             }
         };
-        if let Some(run) = self.of_task.remove(&id) {
-            self.ours.remove(&run);
-        }
+        self.of_task.remove(&id);
     }
+}
+
+/// Those of the runs that there are hands for. One that polls takes nothing from the others: it would hold its place for a
+/// whole trading session.
+fn may_begin(ready: Vec<Run>, under_way: impl Iterator<Item = Action>, options: &JobOptions) -> Vec<Run> {
+    let (polling, working): (Vec<Action>, Vec<Action>) = under_way.partition(|action| *action == Action::Poll);
+    let mut free_to_poll = options.polls_at_once.saturating_sub(polling.len());
+    let mut free_to_work = options.runs_at_once.saturating_sub(working.len());
+    let mut begins = |run: &Run| {
+        let free = if run.work.action == Action::Poll { &mut free_to_poll } else { &mut free_to_work };
+        let is_free = *free > 0;
+        *free = free.saturating_sub(1);
+        is_free
+    };
+    ready.into_iter().filter(|run| begins(run)).collect()
 }
 
 fn warn(error: &Error) {
@@ -185,5 +198,35 @@ fn matters(event: &Event) -> bool {
         EventType::TaskCreated | EventType::TaskPaused => true,
         EventType::SliceCommitted => event.dataset.as_ref().is_some_and(|name| ALMANAC.contains(&name.as_str())),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Work;
+
+    #[test]
+    fn polls_take_no_place_from_other_runs() {
+        use Action::{Check, Poll, Sync};
+        let options = JobOptions { runs_at_once: 2, polls_at_once: 3, ..JobOptions::default() };
+        let cases: [(&[Action], &[Action], &[usize]); 6] = [
+            (&[], &[Sync, Check, Sync], &[0, 1]),
+            (&[], &[Poll, Poll, Poll, Poll, Sync, Sync, Sync], &[0, 1, 2, 4, 5]),
+            (&[Poll, Poll, Poll], &[Sync, Poll, Check], &[0, 2]),
+            (&[Sync, Poll, Check], &[Sync, Poll], &[1]),
+            // Fewer are allowed than are under way.
+            (&[Sync, Sync, Check, Poll, Poll, Poll, Poll], &[Sync, Poll], &[]),
+            (&[Sync], &[], &[]),
+        ];
+        for (under_way, ready, expected) in cases {
+            let runs = ready.iter().enumerate().map(|(at, action)| {
+                let work = Work { action: *action, ..Work::default() };
+                Run { id: at as RunId, ..Run::new(work, "test", "", Instant(0)) }
+            });
+            let begun = may_begin(runs.collect(), under_way.iter().copied(), &options);
+            let begun: Vec<usize> = begun.iter().map(|run| run.id as usize).collect();
+            assert_eq!(begun, expected, "{ready:?} beside {under_way:?}");
+        }
     }
 }

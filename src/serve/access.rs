@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Service;
 use super::caller::{Caller, Role};
 use super::keys::{Known, Ring, Unknown};
 use super::layers::{self, RequestId};
-use super::problem::Problem;
+use super::problem::{Detail, Problem};
 use super::rates::Rates;
 use super::trail::{self, Deed, Trail};
+use super::{ServeOptions, Service};
 
 /// The cookie of the dashboard's session.
 pub const COOKIE: &str = "tidegate_session";
@@ -33,6 +33,8 @@ pub struct Access {
     rates: Arc<Rates>,
     /// Wrong keys, by address.
     wrong: Arc<Rates>,
+    /// Calls of inbound webhooks, by address.
+    calls: Arc<Rates>,
 }
 
 /// By what a caller is known.
@@ -46,9 +48,10 @@ pub struct Standing {
 }
 
 impl Access {
-    pub fn new(ring: Ring, trail: Trail, open: bool, requests_per_minute: u32, logins_per_minute: u32) -> Access {
-        let (rates, wrong) = (Arc::new(Rates::new(requests_per_minute)), Arc::new(Rates::new(logins_per_minute)));
-        Access { ring, trail, open, rates, wrong }
+    pub fn new(ring: Ring, trail: Trail, options: &ServeOptions) -> Access {
+        let rates = |per_minute: u32| Arc::new(Rates::new(per_minute));
+        let (wrong, calls) = (rates(options.logins_per_minute), rates(options.webhooks_per_minute));
+        Access { ring, trail, open: options.open, rates: rates(options.requests_per_minute), wrong, calls }
     }
 
     /// Whether nobody needs a key.
@@ -137,7 +140,13 @@ pub fn reads(method: &Method) -> bool {
 
 /// Whoever may read may leave, and see what a run would take.
 fn changes_nothing(deed: &Deed) -> bool {
-    matches!((deed.method.as_str(), deed.route.as_str()), ("DELETE", "/api/v1/session") | ("POST", "/api/v1/plan"))
+    const FREE: [(&str, &str); 4] = [
+        ("DELETE", "/api/v1/session"),
+        ("POST", "/api/v1/plan"),
+        ("POST", "/api/v1/signatures/check"),
+        ("POST", "/api/v1/replays/preview"),
+    ];
+    FREE.contains(&(deed.method.as_str(), deed.route.as_str()))
 }
 
 /// Around routes that need a caller.
@@ -188,6 +197,25 @@ pub async fn open(State(service): State<Service>, request: Request, next: Next) 
     // A login says who came in.
     deed.who = response.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     leave_trail(access, &deed, reads, response).await
+}
+
+/// Around webhooks that others call: the signature is the key, and the handler checks it. What is refused leaves a trail with
+/// the reason; what is taken in is in the store itself.
+pub async fn signed(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let access = &service.access;
+    let mut deed = deed_of(&request);
+    let answered = async {
+        access.calls.take(&text_of(deed.address)).map_err(|seconds| too_many("too many calls", seconds))?;
+        let (request, _) = layers::gather_within(&service, request, service.options.webhook_bytes_max).await?;
+        Ok(next.run(request).await)
+    };
+    let response = answered.await.unwrap_or_else(|problem: Problem| problem.into_response());
+    if !response.status().is_success() {
+        let reason = response.extensions().get::<Detail>().map(|detail| detail.0.clone()).unwrap_or_default();
+        deed.parameters = serde_json::json!({ "reason": reason });
+        access.trail.refusal(&deed, response.status());
+    }
+    response
 }
 
 fn deed_of(request: &Request) -> Deed {

@@ -9,12 +9,15 @@ use super::openapi::PROBLEMS;
 pub const STYLE: &str = include_str!("docs.css");
 
 /// Kinds of problems beyond those of an error's own kind, with what they mean.
-const KINDS: [(&str, &str); 19] = [
+const KINDS: [(&str, &str); 22] = [
     ("invalid", "The request can never work as it is."),
     ("not_found", "What the request names does not exist."),
     ("conflict", "Somebody else holds it, or changed it first."),
     ("denied", "The role of the key does not suffice, or a source says no."),
     ("unauthorised", "No key, an unknown one, or one that has expired."),
+    ("signature", "The signature of a call does not count; the detail says why."),
+    ("unfit", "The body can be read, and does not fit what the webhook takes."),
+    ("paused", "The webhook takes nothing now: send it again later."),
     ("cross-site", "Another site made a browser ask. Programs send a key, or the header X-Tidegate-Request: 1."),
     ("host", "The host is not one of this service: name it under serve.hosts."),
     ("method", "The address does not know the method."),

@@ -198,8 +198,12 @@ pub async fn in_time(State(service): State<Service>, request: Request, next: Nex
 
 /// Reads the body as a whole: within its limit of size, and in time.
 pub async fn gather(service: &Service, request: Request) -> Result<(Request, Bytes), Problem> {
+    gather_within(service, request, service.options.body_bytes_max).await
+}
+
+/// The same within a limit of its own.
+pub async fn gather_within(service: &Service, request: Request, limit: usize) -> Result<(Request, Bytes), Problem> {
     let (parts, body) = request.into_parts();
-    let limit = service.options.body_bytes_max;
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit as u64) {
         return Err(too_large());
@@ -220,7 +224,7 @@ pub async fn gather(service: &Service, request: Request) -> Result<(Request, Byt
 
 fn too_large() -> Problem {
     Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-        .hint("serve.body_kb_max is the limit")
+        .hint("serve.body_kb_max is the limit, and receive.body_kb_max of webhooks")
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {

@@ -7,9 +7,12 @@ pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
+pub mod deliveries;
 mod docs;
 mod envelope;
 mod extract;
+pub mod inbounds;
+mod intakes;
 pub mod keys;
 mod layers;
 pub mod live;
@@ -24,10 +27,12 @@ mod rates;
 mod secrets;
 mod session;
 mod settings;
+pub mod subscriptions;
 mod trail;
 mod v1;
 pub mod views;
 mod web;
+mod webhooks;
 
 use std::future::Future;
 use std::ops::Deref;
@@ -55,7 +60,9 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
+use crate::notify::define::Subscriptions;
 use crate::read::Reader;
+use crate::receive::{Control as Inbounds, Receiver};
 use crate::reconcile::Reconciler;
 use crate::scheduler::Control;
 use crate::store::Store;
@@ -83,6 +90,10 @@ pub struct ServeOptions {
     /// Entries of one page of a list when a request names none, and at most.
     pub page_rows: usize,
     pub page_rows_max: usize,
+    /// The body of a call of an inbound webhook.
+    pub webhook_bytes_max: usize,
+    /// Calls of inbound webhooks from one address; 0: no limit.
+    pub webhooks_per_minute: u32,
     /// Rows of one download at most.
     pub rows_max: u64,
     pub session_hours: u32,
@@ -106,6 +117,8 @@ impl Default for ServeOptions {
             logins_per_minute: 10,
             page_rows: 200,
             page_rows_max: 10_000,
+            webhook_bytes_max: 2 * 1024 * 1024,
+            webhooks_per_minute: 60_000,
             rows_max: 2_000_000,
             session_hours: 12,
             drain: Duration::from_secs(30),
@@ -134,10 +147,14 @@ pub struct Parts {
     /// Jobs and runs.
     pub control: Control,
     pub reconciler: Reconciler,
+    pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
     pub feed: Feed,
     pub live: Live,
+    /// Takes calls of inbound webhooks in.
+    pub receiver: Receiver,
+    pub inbounds: Inbounds,
     pub log: Log,
     pub cache: Cache,
     pub memory: Memory,
@@ -174,7 +191,7 @@ impl Service {
         }
         tokio::spawn(ring.clone().follow(parts.feed.clone()));
         let trail = Trail::start(parts.store.clone(), parts.clock.clone());
-        let access = Access::new(ring, trail, options.open, options.requests_per_minute, options.logins_per_minute);
+        let access = Access::new(ring, trail, options);
         let metrics = Metrics::start(&parts.feed, &*parts.store).await?;
         Ok(Service(Arc::new(Inner { parts, metrics, access })))
     }
@@ -182,15 +199,21 @@ impl Service {
     /// Every route of the service, with the layers around it.
     pub fn router(self) -> Router {
         let (guarded, guarded_api) = merged(modules()).split_for_parts();
-        let (open, open_api) = merged(open_modules()).split_for_parts();
+        let (signed, signed_api) = merged(signed_modules()).split_for_parts();
+        let (open, mut open_api) = merged(open_modules()).split_for_parts();
+        open_api.merge(signed_api);
         let guarded = guarded.route_layer(from_fn_with_state(self.clone(), access::guarded));
         let tables: Vec<&str> = self.catalog.datasets().iter().map(|dataset| dataset.name.as_str()).collect();
         let description = openapi::describe(&guarded_api, &open_api, &tables, self.options.page_rows_max);
         let open = open.merge(openapi::router(&description));
         let open = open.route_layer(from_fn_with_state(self.clone(), access::open));
+        let signed = signed
+            .layer(axum::extract::DefaultBodyLimit::disable())
+            .route_layer(from_fn_with_state(self.clone(), access::signed));
         let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
         guarded
             .merge(open)
+            .merge(signed)
             .fallback(web::fallback)
             .layer(from_fn_with_state(self.clone(), layers::in_time))
             .layer(from_fn_with_state(self.clone(), cors::cors))
@@ -213,13 +236,22 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         api_keys::routes(),
         secrets::routes(),
         settings::routes(),
+        subscriptions::routes(),
+        inbounds::routes(),
         changes::routes(),
+        intakes::routes(),
         logs::routes(),
         v1::routes(),
+        deliveries::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),
     ]
+}
+
+/// Routes whose calls are signed: one line a module.
+fn signed_modules() -> Vec<OpenApiRouter<Service>> {
+    vec![webhooks::routes()]
 }
 
 /// Routes that answer everybody: one line a module.

@@ -15,7 +15,7 @@ use crate::engine::TOKENS;
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "head", "patch", "trace"];
 
 /// Problems that any route may answer with, and what each means.
-pub const PROBLEMS: [(u16, &str, &str); 14] = [
+pub const PROBLEMS: [(u16, &str, &str); 15] = [
     (400, "Invalid", "The request cannot work as it is: its path, its parameters or its body."),
     (401, "Unauthorised", "No key, an unknown one, or one that has expired."),
     (403, "Forbidden", "The role of the key does not suffice, or another site made a browser ask."),
@@ -27,13 +27,14 @@ pub const PROBLEMS: [(u16, &str, &str); 14] = [
     (414, "AddressTooLong", "The address is too long."),
     (415, "MediaType", "The body is not said to be what the route reads."),
     (421, "Misdirected", "The host is not one of this service."),
+    (422, "Unfit", "The body can be read, and does not fit what it is for."),
     (429, "Throttled", "Too many requests, or the same is running already; Retry-After says when to ask again."),
     (500, "Bug", "A mistake in Tidegate. The log says more under the id of the request."),
     (503, "Unavailable", "The store cannot be read or written, or the request took too long."),
 ];
 
 /// In the order in which the page shows them; others follow.
-const TAGS: [(&str, &str); 11] = [
+const TAGS: [(&str, &str); 13] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
     ("multi-period sync", "Work over several periods at once, as older programs know it."),
     ("sync status", "Ranges of days, as older programs know them."),
@@ -42,7 +43,9 @@ const TAGS: [(&str, &str); 11] = [
     ("state", "What is there, what is missing, and why."),
     ("work", "Runs, tasks, failures and jobs."),
     ("reconciliation", "Whether two tables hold the same rows, and mending the one that does not."),
+    ("events", "Business events and vouchers: publish them, read the log."),
     ("sources", "The doors that data comes through."),
+    ("webhooks", "Webhooks that others call, and what they bring."),
     ("access", "Keys, sessions, secrets, settings, and who changed what."),
     ("probes", "Whether the process lives and can answer."),
 ];

@@ -22,10 +22,17 @@ pub struct Problem {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The field of the request that is wrong, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// Seconds after which the same request may work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
+
+/// What a problem says, beside the response that carries it: for the trail.
+#[derive(Clone, Debug)]
+pub struct Detail(pub String);
 
 impl Problem {
     /// A problem of a status that no error kind has: 401, 405, 413, 415.
@@ -36,6 +43,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
+            field: None,
             retry_after: None,
         }
     }
@@ -53,7 +61,8 @@ impl From<Error> for Problem {
             tracing::error!(cause = ?std::error::Error::source(&error).map(ToString::to_string), "{error}");
         }
         let problem = Problem::of_status(status, error.kind().name(), error.message());
-        Problem { hint: error.hint_text().map(str::to_string), ..problem }
+        let (hint, field) = (error.hint_text().map(str::to_string), error.field().map(str::to_string));
+        Problem { hint, field, ..problem }
     }
 }
 
@@ -62,6 +71,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(Detail(self.detail));
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after {

@@ -36,12 +36,16 @@ struct Session {
     /// Whether keys exist. Without any, everybody on this machine may do everything.
     keys: bool,
     version: &'static str,
+    /// The service's clock: what it says of times is by it.
+    #[schema(example = "2025-01-02T18:00:00+08:00")]
+    now: String,
 }
 
 impl Session {
     fn of(service: &Service, caller: Caller) -> Session {
         let keys = service.access.ring.has_keys();
-        Session { name: caller.name, role: caller.role, keys, version: env!("CARGO_PKG_VERSION") }
+        let now = service.clock.now().to_string();
+        Session { name: caller.name, role: caller.role, keys, version: env!("CARGO_PKG_VERSION"), now }
     }
 }
 

@@ -115,7 +115,8 @@ impl Trail {
     /// Does not wait, and counts those of an address that come thick and fast.
     pub fn refusal(&self, deed: &Deed, status: StatusCode) {
         let Some(before) = self.count_refusal(deed.address) else { return };
-        tracing::warn!(who = %deed.who, route = %deed.route, status = status.as_u16(), address = %deed.address(), request = %deed.request, "refused");
+        let reason = deed.parameters["reason"].as_str();
+        tracing::warn!(who = %deed.who, route = %deed.route, path = %deed.path, status = status.as_u16(), reason, address = %deed.address(), request = %deed.request, "refused");
         let mut entry = deed.entry(status, &self.clock);
         if before > 0 {
             entry.data["unwritten_before"] = before.into();
@@ -191,6 +192,10 @@ fn cut(text: String) -> Value {
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
+    // What somebody else's request held is none of the journal's business.
+    if ["body", "body_base64", "headers"].contains(&name.as_str()) {
+        return true;
+    }
     ["key", "secret", "token", "password", "value"].iter().any(|word| name.contains(word))
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Error, Instant, Lease, Message, Offered, Published, Result};
+use crate::model::{Error, Instant, Lease, Message, Offered, Published, Received, Result};
 
 /// The attributes that the event log tells of a message; never its content.
 pub fn published_data(message: &Message) -> Value {
@@ -41,6 +41,26 @@ pub fn check_advance(cursor: &str, stands: u64, from: u64, to: u64) -> Result<()
     match to < from {
         true => Err(Error::bug(format!("cursor {cursor} would go back from {from} to {to}"))),
         false => Ok(()),
+    }
+}
+
+/// A webhook takes each message in once.
+pub fn received_already(received: &Received) -> Error {
+    let Received { inbound, source, id, .. } = received;
+    Error::conflict(format!("the webhook {inbound} has taken in source {source:?} and id {id:?} already"))
+}
+
+/// Somebody else was quicker.
+pub fn not_waiting(received: &Received) -> Error {
+    let Received { inbound, source, id, .. } = received;
+    Error::conflict(format!("source {source:?} and id {id:?} do not wait at the webhook {inbound}"))
+}
+
+/// Whether a name got its first place.
+pub fn stood_first(name: &str, written: bool) -> Result<()> {
+    match written {
+        true => Ok(()),
+        false => Err(Error::conflict(format!("{name} has a place already")).hint("read it again")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod by_source;
 pub mod death;
+pub mod deliveries;
 pub mod events;
 pub mod ledger;
 pub mod postgres;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
-pub use by_source::SourceRows;
+pub use by_source::{RowsBySource, SourceRows};
 use futures::stream::BoxStream;
 pub use reconciliations::{EventTrace, TracesWanted};
 
@@ -22,9 +23,10 @@ use tokio::sync::watch;
 use crate::model::copy::Piece;
 use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
-    Area, Commit, Counts, Coverage, Dataset, Day, Definition, Event, EventType, Failure, Health, Instant, JournalEntry,
-    JournalWanted, Message, Quarantined, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
-    TaskId, definition,
+    Area, Attempt, AttemptsWanted, BlockedKey, Commit, Counts, Coverage, Dataset, Day, Definition, DeliveriesWanted,
+    Delivery, DeliveryFigures, Event, EventType, Failure, FiguresSince, Health, Instant, JournalEntry, JournalWanted,
+    Message, Quarantined, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span,
+    Task, TaskId, definition,
 };
 
 /// Batches of a scan, in the order of the query. Columns as the query names them.
@@ -55,9 +57,9 @@ pub trait Store: Scan {
     /// All claims of one dataset with its row counts by day.
     async fn coverage(&self, dataset: &str) -> Result<Coverage>;
 
-    /// The rows of a dataset by the source that wrote them, by name. Counted once and remembered until the dataset
-    /// changes.
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>>;
+    /// The rows of a dataset by the source that wrote them. Counted once and remembered until the dataset changes; a
+    /// count that took long rests before it is made again, and says as of when it is.
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource>;
 
     /// Tasks, newest first, at most `limit`.
     async fn tasks(&self, limit: usize) -> Result<Vec<Task>>;
@@ -110,6 +112,12 @@ pub trait Store: Scan {
     /// Records of a journal, newest first.
     async fn journal(&self, wanted: &JournalWanted) -> Result<Vec<JournalEntry>>;
 
+    /// What became of a message that an inbound webhook took in; `None`: it has not taken it in.
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>>;
+
+    /// Messages that inbound webhooks took in, newest first.
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>>;
+
     /// The published messages of these events, by number; numbers of other events are left out.
     async fn messages(&self, events: &[u64]) -> Result<Vec<Message>>;
 
@@ -138,6 +146,18 @@ pub trait Store: Scan {
 
     /// How many deliveries of a subscription wait whose events are not after this one.
     async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64>;
+
+    /// What subscriptions have not settled yet, in the order of events.
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>>;
+
+    /// Keys that a dead delivery holds up, of one subscription or of all.
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>>;
+
+    /// Attempts to deliver, newest first; oldest first after a number.
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>>;
+
+    /// How each subscription fares that has a delivery or an attempt, by name.
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>>;
 
     /// The last event that a commit of this process left in the log, as it happens; 0 before the first one. What other processes write is seen by `events`.
     fn committed(&self) -> watch::Receiver<u64>;

@@ -1,14 +1,14 @@
-// What people do besides syncing: failures, jobs, sources.
+// What people do besides syncing: failures, jobs, sources, choosing a day on a phone.
 
 import path from 'node:path';
 
-import { Visitor } from './browser.js';
+import { PHONE, Visitor } from './browser.js';
 import { settled } from './pages.js';
 import { assert, until } from './report.js';
 import { get } from './stage.js';
 
-async function as(browser, stage, work) {
-  const visitor = await Visitor.arrive(browser, stage.url, { lang: 'en' });
+async function as(browser, stage, work, size) {
+  const visitor = await Visitor.arrive(browser, stage.url, { lang: 'en', size });
   try {
     await work(visitor.page, visitor);
     assert(!visitor.faults.length, visitor.faults.join('\n'));
@@ -85,3 +85,25 @@ export const sources = (browser, stage) => as(browser, stage, async (page) => {
   });
   assert(!(await page.content()).includes('world-token'), 'the token stands on the page');
 });
+
+/** On a phone what is chosen stands at the foot of the window: never over the day it tells of, and only as long as one is chosen. */
+export const phoneCoverage = (browser, stage, shots) => as(browser, stage, async (page) => {
+  const covers = (selector) => page.evaluate((wanted) => {
+    const cell = document.querySelector(wanted);
+    const { left, width, top, height } = cell.getBoundingClientRect();
+    return !cell.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+  }, selector);
+  await page.goto(`${stage.url}/coverage/daily`);
+  await settled(page, 'main button[data-day]');
+  const lowest = await page.evaluate(() => {
+    const seen = (cell) => cell.getBoundingClientRect().bottom < innerHeight;
+    const cells = [...document.querySelectorAll('main button[data-day]')].filter(seen);
+    return cells.reduce((low, cell) => (cell.getBoundingClientRect().bottom > low.getBoundingClientRect().bottom ? cell : low)).dataset.day;
+  });
+  const cell = `main button[data-day="${lowest}"]`;
+  assert(!await covers(cell), `nothing is chosen, and ${lowest} is covered`);
+  await page.locator(cell).click();
+  await page.locator('#take').waitFor();
+  await until('the chosen day to stand clear', async () => !await covers(cell));
+  await page.screenshot({ path: path.join(shots, 'phone-chosen.png') });
+}, PHONE);

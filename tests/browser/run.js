@@ -14,7 +14,7 @@ import { DESK, PHONE, open } from './browser.js';
 import { cron } from './cron.js';
 import { candles, downloads } from './data.js';
 import { keyboard } from './keyboard.js';
-import { failures, jobs, sources } from './acts.js';
+import { failures, jobs, phoneCoverage, sources } from './acts.js';
 import { Report } from './report.js';
 import { learn } from './stage.js';
 import { syncRange } from './sync.js';
@@ -36,6 +36,7 @@ try {
   await report.check('cron lines are told in words', () => cron(browser, stage));
   await report.check('a job is made, triggered, paused and removed', () => jobs(browser, stage, shots));
   await report.check('a source is probed, a token set and not shown', () => sources(browser, stage));
+  await report.check('a chosen day stands clear on a phone', () => phoneCoverage(browser, stage, shots));
   await report.check('candles are drawn, red for a rising day', () => candles(browser, stage, shots));
   await report.check('rows are filtered and downloaded', () => downloads(browser, stage));
   await report.check('the keyboard suffices', () => keyboard(browser, stage, shots));

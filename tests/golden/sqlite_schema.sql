@@ -249,6 +249,22 @@ CREATE TABLE _attempt (
 CREATE INDEX _attempt_event on _attempt (event, subscription, id);
 CREATE INDEX _attempt_subscription on _attempt (subscription, id);
 CREATE INDEX _attempt_at on _attempt (at);
+CREATE TABLE _received (
+    inbound text not null,
+    source text not null,
+    id text not null,
+    at text not null,
+    dataset text not null,
+    key text not null,
+    version integer,
+    state text not null check (state in ('applied', 'kept', 'stale', 'conflicting', 'waiting', 'stuck')),
+    attempts integer not null,
+    due_at text not null,
+    note text not null,
+    primary key (inbound, source, id)
+) without rowid;
+CREATE INDEX _received_at on _received (inbound, at);
+CREATE INDEX _received_open on _received (dataset, key) where state in ('waiting', 'stuck');
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

@@ -260,7 +260,9 @@ fn bars_of_several_lengths_are_started_and_counted() {
     let world = World::new(small());
     world.create_store();
     let serving = Serving::start(&world, &[]);
-    let empty = data(&serving.get("/api/multi-period-sync/statistics"));
+    let mut empty = data(&serving.get("/api/multi-period-sync/statistics"));
+    let as_of = empty.as_object_mut().unwrap().remove("as_of").unwrap();
+    assert!(tidegate::model::Instant::parse(as_of.as_str().unwrap()).is_some(), "{as_of}");
     assert_eq!(empty, json!({"period_statistics": {"daily": {}, "weekly": {}, "monthly": {}}, "last_updated": null}));
 
     let body = json!({"days_back": 7, "periods": ["daily"], "data_sources": ["tushare", "akshare"]});

@@ -61,7 +61,8 @@ impl PostgresServer {
     /// Starts the server after `kill`, on the same port with the same data.
     pub fn start_again(&self) {
         let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300",
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c max_connections=300 \
+             -c wal_level=logical -c max_replication_slots=20 -c max_wal_senders=20",
             self.port
         );
         let (cluster, log) = (self.cluster(), self.data.path().join("log"));

@@ -10,11 +10,11 @@ use crate::store_suite::{at, commit, commit_rows, january, quotes_of_day};
 
 /// `tushare 2 2024-01-03`: source, rows, newest day.
 async fn by_source(store: &dyn Store) -> Vec<String> {
-    let rows = store.rows_by_source("quotes").await.unwrap();
+    let counted = store.rows_by_source("quotes").await.unwrap();
     let text = |rows: &tidegate::store::SourceRows| {
         format!("{} {} {}", rows.source, rows.rows, rows.last_day.map_or(String::new(), |day| day.to_string()))
     };
-    rows.iter().map(text).collect()
+    counted.rows.iter().map(text).collect()
 }
 
 pub async fn rows_are_counted_by_the_source_that_wrote_them_last(store: &dyn Store) {

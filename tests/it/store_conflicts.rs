@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use serde_json::json;
 use tidegate::model::change::Write;
 use tidegate::model::dataset::FieldRule;
@@ -181,4 +182,117 @@ pub async fn a_column_that_the_source_lacks_takes_no_part_in_a_conflict(store: &
         [0, 1, 0, 0, 0]
     );
     assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.12|0.0005"]);
+}
+
+/// Contracts with the version of the source, and when they were taken over.
+fn contracts() -> Arc<Dataset> {
+    dataset(
+        r#"
+        name = "contracts"
+        key = ["contract_no"]
+        time = "signed_on"
+        shape = "sparse"
+        universe = "market"
+        columns = [
+            { name = "contract_no", type = "text", unit = "", meaning = "", meaning_zh = "" },
+            { name = "signed_on", type = "date", unit = "", meaning = "", meaning_zh = "", nullable = true },
+            { name = "amount", type = "decimal", scale = 2, unit = "CNY", meaning = "", meaning_zh = "", nullable = true },
+            { name = "source_version", type = "int", unit = "", meaning = "", meaning_zh = "", nullable = true },
+            { name = "synced_at", type = "datetime", unit = "", meaning = "", meaning_zh = "", nullable = true },
+        ]
+        "#,
+    )
+}
+
+/// A contract of one version, taken over in that second of a January day.
+fn contract(write: Write, rank: u8, amount: &str, version: Option<i64>, second: u8) -> RowsChange {
+    let row = json!({
+        "contract_no": "HT-1", "signed_on": format!("2024-01-{:02}", second.clamp(1, 28)), "amount": amount,
+        "source_version": version, "synced_at": format!("2024-01-02T10:00:{second:02}+08:00"),
+    });
+    RowsChange {
+        dataset: contracts(),
+        area: Area::whole(),
+        batch: conflict::batch_of(&contracts(), &row).unwrap(),
+        write,
+        rank,
+        source: Arc::from("inbound:tax"),
+        claim: None,
+        ..quotes_of_day(2, &[])
+    }
+}
+
+fn newer(rank: u8, amount: &str, version: impl Into<Option<i64>>, second: u8) -> RowsChange {
+    contract(Write::NewerVersion { version: 3, noted: vec![1, 4] }, rank, amount, version.into(), second)
+}
+
+async fn all_contracts(store: &dyn Store) -> Vec<String> {
+    let batches = store.scan(&Query::all("contracts")).await.unwrap();
+    let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(batches).await.unwrap();
+    let text = |batch: &RecordBatch, row: usize| {
+        let cells = [2, 3].map(|column| {
+            let mut out = Vec::new();
+            tidegate::model::cell::Cells::of(batch.column(column)).unwrap().write(row, 0, &mut out);
+            String::from_utf8(out).unwrap()
+        });
+        cells.join(" v")
+    };
+    batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| text(batch, row)).collect::<Vec<_>>()).collect()
+}
+
+pub async fn an_older_version_never_overwrites_a_newer_one(store: &dyn Store) {
+    store.prepare(&[contracts()]).await.unwrap();
+    for (rank, amount, version, expected_counts, expected) in [
+        (1, "1.00", Some(2), [1, 0, 0, 0, 0], "1 v2"),
+        (1, "9.00", Some(1), [0, 0, 1, 0, 0], "1 v2"),
+        (1, "9.00", None, [0, 0, 1, 0, 0], "1 v2"),
+        (1, "1.00", Some(2), [0, 0, 1, 0, 0], "1 v2"),
+        // A worse source with a newer version counts all the same, and versions are compared as numbers.
+        (5, "3.50", Some(10), [0, 1, 0, 0, 0], "3.5 v10"),
+        (1, "8.00", Some(9), [0, 0, 1, 0, 0], "3.5 v10"),
+    ] {
+        let done = commit_rows(store, newer(rank, amount, version, 7)).await;
+        assert_eq!((counts(done), done.conflicting), (expected_counts, 0), "{amount} {version:?}");
+        assert_eq!(all_contracts(store).await, [expected]);
+    }
+    let days = store.coverage("contracts").await.unwrap().rows_by_day;
+    assert_eq!(days, [(day("20240107"), 1)]);
+}
+
+pub async fn another_content_of_the_same_version_waits_until_a_newer_one_comes(store: &dyn Store) {
+    store.prepare(&[contracts()]).await.unwrap();
+    commit_rows(store, newer(1, "1.00", 2, 1)).await;
+    // When it was taken over makes no difference.
+    let again = commit_rows(store, newer(1, "1.00", 2, 59)).await;
+    assert_eq!((counts(again), again.conflicting), ([0, 0, 1, 0, 0], 0));
+    let other = commit_rows(store, newer(1, "1.01", 2, 5)).await;
+    assert_eq!((counts(other), other.conflicting), ([0; 5], 1));
+    assert_eq!(all_contracts(store).await, ["1 v2"]);
+    let waiting = store.conflicts(Some("contracts"), false, 9).await.unwrap();
+    let [conflict] = &waiting[..] else { panic!("one conflict, not {}", waiting.len()) };
+    assert_eq!(conflict.differences(), [("amount", &json!("1"), &json!("1.01"))]);
+    commit_rows(store, newer(1, "0.50", 1, 6)).await;
+    assert_eq!(store.conflicts(None, false, 9).await.unwrap().len(), 1, "an older version settles nothing");
+    assert_eq!(counts(commit_rows(store, newer(1, "2.00", 3, 6)).await), [0, 1, 0, 0, 0]);
+    assert!(store.conflicts(None, false, 9).await.unwrap().is_empty());
+    assert_eq!(all_contracts(store).await, ["2 v3"]);
+}
+
+pub async fn rows_that_are_named_are_withdrawn_and_no_others(store: &dyn Store) {
+    store.prepare(&[contracts(), quotes()]).await.unwrap();
+    commit_rows(store, newer(1, "1.00", 2, 1)).await;
+    commit_rows(store, by(Write::Upsert, 1, &[("000001.SZ", 2, Some(1), None), ("000002.SZ", 3, Some(2), None)])).await;
+    let named = by(Write::Withdraw, 9, &[("000002.SZ", 3, None, None), ("000009.SZ", 3, None, None)]);
+    assert_eq!(counts(commit_rows(store, named.clone()).await), [0, 0, 0, 1, 0]);
+    assert_eq!(counts(commit_rows(store, named).await), [0; 5], "asking twice is asking once");
+    assert_eq!(all_quotes(store).await, ["000001.SZ|2024-01-02|0.01|-"]);
+    assert_eq!(store.coverage("quotes").await.unwrap().rows_by_day, [(day("20240102"), 1)]);
+    // In one commit, a change sees what those before it did.
+    let ended = contract(Write::Withdraw, 1, "0", Some(0), 1);
+    let changes =
+        vec![Change::Rows(newer(1, "7.00", 3, 2)), Change::Rows(ended.clone()), Change::Rows(newer(1, "8.00", 1, 3))];
+    let receipt = commit(store, changes).await.unwrap();
+    let all: Vec<_> = receipt.rows.iter().map(|done| counts(*done)).collect();
+    assert_eq!(all, [[0, 1, 0, 0, 0], [0, 0, 0, 1, 0], [1, 0, 0, 0, 0]]);
+    assert_eq!(all_contracts(store).await, ["8 v1"]);
 }

@@ -99,6 +99,23 @@ pub async fn cursors_go_forward_from_where_they_stand_and_places_are_kept(store:
     assert_eq!(store.place("outbox").await.unwrap().as_deref(), Some("0/1528968"));
 }
 
+pub async fn a_first_place_is_taken_once_and_old_places_are_forgotten(store: &dyn Store) {
+    let first = |name: &str, place: &str| vec![Change::StandFirst { name: name.to_owned(), place: place.to_owned() }];
+    let place = async |name: &str| store.place(name).await.unwrap();
+    commit(store, first("once:a", "1")).await.unwrap();
+    let again = [vec![publish(message("a", "1"))], first("once:a", "2")].concat();
+    assert!(refused(commit(store, again).await).contains("once:a"));
+    assert_eq!(store.message("/settlement", "a").await.unwrap(), None);
+    assert_eq!(place("once:a").await.as_deref(), Some("1"));
+    commit(store, first("outbox", "7")).await.unwrap();
+    let forget = |before| vec![Change::ForgetStands { prefix: "once:".to_owned(), before }];
+    commit(store, forget(at(20))).await.unwrap();
+    assert!(place("once:a").await.is_some(), "what was noted at that instant stays");
+    commit(store, forget(at(20).plus_seconds(1))).await.unwrap();
+    assert_eq!((place("once:a").await, place("outbox").await.as_deref()), (None, Some("7")));
+    commit(store, first("once:a", "3")).await.unwrap();
+}
+
 pub async fn a_duty_has_one_holder_whose_commits_count(store: &dyn Store) {
     let lease = |worker: &str| Lease { worker: worker.to_owned(), until: at(20).plus_seconds(600) };
     let take = |worker: &str| vec![Change::TakeDuty { duty: "notify".to_owned(), lease: lease(worker) }];

@@ -13,6 +13,7 @@ use tidegate::store::Store;
 
 pub use crate::store_by_source::*;
 pub use crate::store_conflicts::*;
+pub use crate::store_deliveries::*;
 pub use crate::store_events::*;
 pub use crate::store_lacks::*;
 pub use crate::store_reconciliations::*;

@@ -41,6 +41,11 @@ function useCells(selection) {
     addEventListener('pointerup', end, { once: true });
     return () => removeEventListener('pointerup', end);
   }, [selection.drag]);
+  // On a narrow page what is chosen covers the foot of the window.
+  const settled = selection.drag ? null : selection.to;
+  useEffect(() => {
+    if (settled) area.current?.querySelector(`button[data-day="${settled}"]`)?.scrollIntoView({ block: 'nearest', behavior: 'auto' });
+  }, [settled]);
   const choose = (day, extend) => {
     if (!extend || !anchor.current) anchor.current = day;
     setCursor(day);

@@ -11,20 +11,24 @@ import { setQuery } from '../router.js';
 import { ended } from '../running.js';
 import { html, useMemo, useState } from '../view.js';
 
-/** `sync.range_days_max` as it comes; the service has the last word. */
-const DAYS_MAX = 90;
 const TONES = { success: 'good', partial: 'warn', failed: 'bad', skipped: 'off', pending: 'late', running: 'live' };
 const USUAL = 'daily';
 
 const listed = (text) => (text ?? '').split(',').filter(Boolean);
 
+/** Days that one request may span, by the configuration in force; null until it is known. The service has the last word. */
+function useMost() {
+  const { data } = useGet('/api/v1/settings');
+  return Number(data?.items.find((one) => one.option === 'sync.range_days_max')?.value) || null;
+}
+
 /** What is wrong with a range, or null. */
-function wrongRange(from, to, today) {
+function wrongRange(from, to, today, most) {
   if (!isDay(from) || !isDay(to)) return t('sync.range.incomplete');
   if (from > to) return t('sync.range.order');
   if (to > today) return t('sync.range.future', { day: today });
   const days = daysBetween(from, to);
-  return days > DAYS_MAX ? t('sync.range.long', { days, most: DAYS_MAX }) : null;
+  return most && days > most ? t('sync.range.long', { days, most }) : null;
 }
 
 function Datasets({ chosen, all, onInput }) {
@@ -45,12 +49,12 @@ function Datasets({ chosen, all, onInput }) {
 }
 
 /** The form keeps its state in the address, so that a link can fill it. */
-function Form({ query, today, from, to, datasets, onStarted }) {
+function Form({ query, today, from, to, most, datasets, onStarted }) {
   const list = useGet('/api/v1/datasets', { query: { limit: 1000 } });
   const sources = useGet('/api/v1/sources');
   const [force, setForce] = useState(false);
   const chosenSources = listed(query.sources);
-  const wrong = wrongRange(from, to, today);
+  const wrong = wrongRange(from, to, today, most);
   const daily = useMemo(() => (list.data?.items ?? []).filter((one) => ['dense', 'sparse'].includes(one.shape)), [list.data]);
   const names = (sources.data?.items ?? []).filter((one) => one.enabled !== false).map((one) => ({ value: one.name, label: one.name }));
   const start = async (event) => {
@@ -68,8 +72,8 @@ function Form({ query, today, from, to, datasets, onStarted }) {
   return html`<${Card} id="range" title=${t('sync.form')}>
     <form class="stack" onSubmit=${start}>
       ${list.problem && html`<${Failed} problem=${list.problem} retry=${list.reload} />`}
-      <${RangeField} from=${from} to=${to} max=${today} shortcuts=${[1, 7, 30, 90]} wrong=${wrong}
-        hint=${t('sync.range.hint', { days: wrong ? 0 : daysBetween(from, to), most: DAYS_MAX })} onInput=${(range) => setQuery(range)} />
+      <${RangeField} from=${from} to=${to} max=${today} shortcuts=${[1, 7, 30, 90].filter((days) => !most || days <= most)} wrong=${wrong}
+        hint=${t('sync.range.hint', { days: wrong ? 0 : daysBetween(from, to), most: most ?? NONE })} onInput=${(range) => setQuery(range)} />
       <${Datasets} chosen=${datasets} all=${daily} onInput=${(values) => setQuery({ datasets: values.join(',') || '-' })} />
       ${names.length > 0 && html`<${Field} label=${t('sync.sources')} hint=${t(chosenSources.length ? 'sync.sources.order' : 'sync.sources.all')}>${() => html`<${Chips} label=${t('sync.sources')} values=${chosenSources} options=${names} onInput=${(values) => setQuery({ sources: values.join(',') })} />`}<//>`}
       <${CheckField} label=${t('coverage.force')} hint=${t('coverage.force.hint')} value=${force} onInput=${setForce} />
@@ -116,7 +120,8 @@ export default function Sync({ query }) {
   const from = query.from ?? addDays(today, -6);
   const to = query.to ?? today;
   const datasets = query.datasets === '-' ? [] : query.datasets ? listed(query.datasets) : [USUAL];
-  const valid = !wrongRange(from, to, today) && datasets.length > 0;
+  const most = useMost();
+  const valid = !wrongRange(from, to, today, most) && datasets.length > 0;
   const found = useGet(valid ? '/api/v1/sync-status' : null, {
     query: { start_date: from, end_date: to, dataset: datasets.join(','), status: query.status, page_size: 1000 },
     channels: datasets.slice(0, 8).map((name) => `coverage:${name}`).concat('runs'),
@@ -128,7 +133,7 @@ export default function Sync({ query }) {
   const run = asked && asked !== closed ? asked : null;
   const started = (id) => { setQuery({ run: id }); found.reload(); };
   return html`<div class="sync">
-    <${Form} query=${query} today=${today} from=${from} to=${to} datasets=${datasets} onStarted=${started} />
+    <${Form} query=${query} today=${today} from=${from} to=${to} most=${most} datasets=${datasets} onStarted=${started} />
     <div class="stack">
       ${run && html`<${Card} id="run" title=${t('sync.progress')}><${RunCard} id=${run} onEnd=${() => { setClosed(run); setQuery({ run: null }); }} /><//>`}
       ${valid || found.before ? html`<${Days} found=${found} datasets=${datasets} status=${query.status} />`

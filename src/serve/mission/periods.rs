@@ -236,6 +236,9 @@ struct Statistics {
     /// When one of the tables changed last; null before the first time.
     #[schema(example = "2025-01-02T18:00:00+08:00")]
     last_updated: Option<String>,
+    /// What was committed until then is counted: a count that takes long is not made again at once.
+    #[schema(example = "2025-01-02T18:00:05+08:00")]
+    as_of: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -249,17 +252,19 @@ struct SourceStatistics {
     responses((status = 200, body = Envelope<Statistics>)))]
 async fn statistics(State(service): State<Service>) -> Result<Json<Envelope<Statistics>>, Problem> {
     let (mut period_statistics, mut last_updated) = (BTreeMap::new(), None);
+    let mut as_of = service.clock.now();
     for period in Period::ALL {
         let name = period.dataset();
-        let rows = service.store.rows_by_source(name).await?;
+        let counted = service.store.rows_by_source(name).await?;
+        as_of = as_of.min(counted.as_of);
         let newest = service.store.commits(name, Span::ALL, 1).await?;
         last_updated = last_updated.max(newest.first().map(|commit| commit.at));
-        let by_source = rows.into_iter().map(|rows| {
+        let by_source = counted.rows.into_iter().map(|rows| {
             let latest_date = rows.last_day.map(|day| day.to_string());
             (rows.source, SourceStatistics { count: rows.rows, latest_date })
         });
         period_statistics.insert(name.to_string(), by_source.collect());
     }
     let last_updated = last_updated.map(|at: Instant| at.to_string());
-    Ok(envelope("统计信息获取成功", Statistics { period_statistics, last_updated }))
+    Ok(envelope("统计信息获取成功", Statistics { period_statistics, last_updated, as_of: as_of.to_string() }))
 }

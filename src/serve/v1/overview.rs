@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::engine::Engine;
 use crate::engine::doors::Seen;
 use crate::engine::standing::Standing as Place;
+use crate::model::dataset::RowOrigin;
 use crate::model::{Dataset, Day, Failure, Instant, Result, RunState, RunsWanted};
 use crate::plan::{self, Knowledge, Wholeness};
 use crate::scheduler::JobStatus;
@@ -66,7 +67,7 @@ struct Standing {
     title: String,
     title_zh: String,
     shape: String,
-    /// `fresh`, `late` (something that is due is not there), `missing` (never asked for) or `off` (nobody serves it).
+    /// `fresh` (what publishers send always is), `late` (something that is due is not there), `missing` (never asked for) or `off` (nobody serves it).
     state: &'static str,
     /// The last day up to which every expected cell is explained.
     whole_until: Option<String>,
@@ -244,6 +245,7 @@ async fn standings(
 
 fn state(dataset: &Dataset, whole: &Wholeness, engine: &Engine) -> &'static str {
     match whole.kept {
+        _ if dataset.origin == RowOrigin::Publishers => "fresh",
         true if whole.lag == 0 => "fresh",
         true => "late",
         false if engine.sources.iter().any(|source| source.offer(dataset).is_some()) => "missing",

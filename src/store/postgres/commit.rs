@@ -12,6 +12,7 @@ use super::claims;
 use super::conflicts;
 use super::connection::Session;
 use super::definitions;
+use super::deliveries;
 use super::duties;
 use super::fault::Step;
 use super::health;
@@ -19,6 +20,7 @@ use super::journal;
 use super::messages;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
+use super::received;
 use super::reconciliations;
 use super::rows::{self, Work};
 use super::runs;
@@ -28,10 +30,12 @@ use super::transfer;
 use super::values::{SqlDay, SqlInstant, clean, lock_number};
 use crate::model::reconciliation::Reconciled;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Place, Published,
-    Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals, definition,
+    Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
+    Place, Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState,
+    Totals, definition,
 };
 use crate::store::death;
+use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::{offered_again, published_data};
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::reconciliations::{alert_data, finished_data};
@@ -101,6 +105,9 @@ fn is_harmless_twice(commit: &Commit) -> bool {
                 | Change::AnswerPlace { .. }
                 | Change::ForgetRuns { .. }
                 | Change::ForgetJournal { .. }
+                | Change::ForgetAttempts { .. }
+                | Change::ForgetReceived { .. }
+                | Change::ForgetStands { .. }
         )
     };
     commit.changes.iter().all(harmless)
@@ -325,23 +332,25 @@ impl<'a> Writer<'a> {
                 Change::ForgetJournal { journal, before } => {
                     journal::forget(self.session(), *journal, *before).await?;
                 }
-                Change::Publish { message, expect_new } => {
-                    let published = self.publish(message, *expect_new, receipt.published.len()).await?;
-                    receipt.published.push(published);
-                }
-                Change::Number { series, first, count } => {
-                    messages::number(self.session(), series, *first, *count).await?;
-                }
-                Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
-                Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
-                Change::TakeDuty { duty, lease } => {
-                    receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
-                }
-                Change::RenewDuty { duty, fence, until } => {
-                    duties::renew(self.session(), duty, *fence, *until, now).await?;
-                }
-                Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
-                Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
+                Change::Receive(_)
+                | Change::Settle(_)
+                | Change::ForgetReceived { .. }
+                | Change::Publish { .. }
+                | Change::SetAside { .. }
+                | Change::Number { .. }
+                | Change::Advance { .. }
+                | Change::Stand { .. }
+                | Change::StandFirst { .. }
+                | Change::ForgetStands { .. }
+                | Change::TakeDuty { .. }
+                | Change::RenewDuty { .. }
+                | Change::LeaveDuty { .. }
+                | Change::OnDuty { .. }
+                | Change::Deliver(_)
+                | Change::Attempted(_)
+                | Change::Decide { .. }
+                | Change::ForgetDeliveries { .. }
+                | Change::ForgetAttempts { .. } => self.carry(change, &mut receipt).await?,
                 Change::Reconciled(reconciled) => self.reconciled(reconciled, &mut receipt).await?,
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
@@ -353,6 +362,55 @@ impl<'a> Writer<'a> {
         }
         self.progress(&progress).await?;
         Ok(receipt)
+    }
+
+    /// Applies a change of the event gate: what was published, is on its way, or was taken in.
+    async fn carry(&mut self, change: &'a Change, receipt: &mut Receipt) -> Step<()> {
+        let now = self.commit.at;
+        match change {
+            Change::Receive(taken) => received::add(self.session(), taken).await?,
+            Change::Settle(taken) => received::settle(self.session(), taken).await?,
+            Change::ForgetReceived { before } => received::forget(self.session(), *before).await?,
+            Change::Publish { message, expect_new } => {
+                let published = self.publish(message, *expect_new, receipt.published.len()).await?;
+                receipt.published.push(published);
+            }
+            Change::Number { series, first, count } => {
+                messages::number(self.session(), series, *first, *count).await?;
+            }
+            Change::Advance { cursor, from, to } => messages::advance(self.session(), cursor, *from, *to).await?,
+            Change::Stand { name, place } => messages::stand(self.session(), name, place, now).await?,
+            Change::StandFirst { name, place } => {
+                messages::stand_first(self.session(), name, place, now).await?;
+            }
+            Change::ForgetStands { prefix, before } => {
+                messages::forget_stands(self.session(), prefix, *before).await?;
+            }
+            Change::SetAside { source, quarantined } => {
+                messages::set_aside(self.session(), source, quarantined, now).await?;
+            }
+            Change::TakeDuty { duty, lease } => {
+                receipt.duties.push(duties::take(self.session(), duty, lease, now).await?);
+            }
+            Change::RenewDuty { duty, fence, until } => {
+                duties::renew(self.session(), duty, *fence, *until, now).await?;
+            }
+            Change::LeaveDuty { duty, fence } => duties::renew(self.session(), duty, *fence, now, now).await?,
+            Change::OnDuty { duty, fence } => duties::check(self.session(), duty, *fence).await?,
+            Change::Deliver(new) => deliveries::add(self.session(), new).await?,
+            Change::Attempted(attempted) => deliveries::attempted(self.session(), attempted).await?,
+            Change::Decide { subscription, chosen, decision, by } => {
+                self.decide(subscription, chosen, *decision, by).await?;
+            }
+            Change::ForgetDeliveries { subscription } => {
+                deliveries::forget_deliveries(self.session(), subscription).await?;
+            }
+            Change::ForgetAttempts { before } => {
+                deliveries::forget_attempts(self.session(), *before, FORGOTTEN_MAX).await?;
+            }
+            _ => return Err(Error::bug("a change that carries no event").into()),
+        }
+        Ok(())
     }
 
     fn task(&self) -> Option<i64> {
@@ -535,6 +593,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// A person decides about deliveries; whoever delivers hears of it.
+    async fn decide(&mut self, subscription: &str, chosen: &Chosen, decision: Decision, by: &str) -> Step<()> {
+        let now = self.commit.at;
+        let changed = deliveries::decide(self.session(), (subscription, chosen), decision, (by, now)).await?;
+        let data = decided_data(subscription, chosen, decision, (by, changed));
+        self.event(EventType::DeliveryDecided, None, None, data);
+        Ok(())
+    }
+
     async fn store_task(&mut self, task: &Task) -> Step<Fence> {
         if task.id == 0 {
             let fence = tasks::create_task(self.session(), task).await?;
@@ -636,6 +703,8 @@ mod tests {
             tasks: vec![Fence { task: 3, fence: 2 }],
             runs: vec![RunFence { run: 5, fence: 0 }, RunFence { run: 6, fence: 7 }],
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
+            published: vec![Published { event: 11, was: Offered::New }, Published { event: 3, was: Offered::Same }],
+            duties: vec![4],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();

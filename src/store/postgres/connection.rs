@@ -64,7 +64,8 @@ impl Default for PostgresOptions {
 }
 
 /// An address without what tokio-postgres does not know of it.
-pub(super) struct Address {
+#[derive(Clone)]
+pub struct Address {
     pub(super) config: Config,
     verify: Verify,
     root: Option<PathBuf>,
@@ -79,6 +80,11 @@ enum Verify {
 impl Address {
     /// Reads `postgres://...`. `sslmode=verify-full` (or `verify-ca`) and `sslrootcert` are ours to understand.
     pub(super) fn parse(url: &str, options: &PostgresOptions) -> Result<Address> {
+        Address::read(url, "store.url", Duration::from_secs(options.connect_seconds))
+    }
+
+    /// As `parse`; errors name the option or field that the address stands in, and never the address.
+    pub fn read(url: &str, field: &str, connect: Duration) -> Result<Address> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut verify, mut root, mut rest) = (Verify::Nothing, None, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -97,17 +103,27 @@ impl Address {
         let text = format!("{base}{separator}{}", rest.join("&"));
         let mut config: Config = text.parse().map_err(|_| {
             // The cause may quote the address, and with it the password.
-            Error::invalid("`store.url` is not an address of a PostgreSQL database")
+            Error::invalid(format!("`{field}` is not an address of a PostgreSQL database"))
                 .hint("write postgres://user:password@host:5432/database?sslmode=verify-full")
         })?;
-        config.connect_timeout(Duration::from_secs(options.connect_seconds));
+        config.connect_timeout(connect);
         config.application_name("tidegate");
         config.keepalives_idle(Duration::from_secs(30));
         Ok(Address { config, verify, root })
     }
 
-    /// Server and database for people, without a password.
+    /// What the driver knows of it.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Server, database and schema for people, without a password.
     pub(super) fn place(&self, schema: &str) -> String {
+        format!("{} schema {schema}", self.server())
+    }
+
+    /// Server and database for people, without user and password.
+    pub fn server(&self) -> String {
         let host = match self.config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),
             #[cfg(unix)]
@@ -116,7 +132,7 @@ impl Address {
         };
         let port = self.config.get_ports().first().copied().unwrap_or(5432);
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres");
-        format!("postgres://{host}:{port}/{database} schema {schema}")
+        format!("postgres://{host}:{port}/{database}")
     }
 
     pub(super) fn pool(&self, options: &PostgresOptions) -> Result<Pool> {
@@ -139,7 +155,8 @@ impl Address {
         pool.build().map_err(|error| Error::bug("making a pool of connections failed").caused_by(error))
     }
 
-    fn tls(&self) -> Result<MakeRustlsConnect> {
+    /// As the address asks for it.
+    pub fn tls(&self) -> Result<MakeRustlsConnect> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
         let builder = builder.map_err(|error| Error::bug("setting up TLS failed").caused_by(error))?;

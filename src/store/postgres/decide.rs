@@ -15,8 +15,10 @@ use crate::model::dataset::FieldRule;
 use crate::store::ledger::{Guard, positions};
 
 pub(super) enum Verdict {
-    /// The stored row stays as it is.
+    /// The stored row stays as it is: the new one says nothing else.
     Stays,
+    /// The stored row stays as it is: the new one is an older version.
+    IsOlder,
     /// The row takes the new values of these columns.
     Becomes(Vec<bool>),
     /// A person must decide.
@@ -44,16 +46,18 @@ impl Decider<'_> {
                 let later = self.writer.is_some_and(|writer| writer.fetched_at > self.change.fetched_at);
                 if later { Verdict::Stays } else { self.becomes(|_| true) }
             }
-            Write::Manual => match (0..self.new.0.len()).any(|index| self.has(index) && self.differs(index)) {
-                true => Verdict::Waits,
-                false => Verdict::Stays,
+            Write::Manual => self.waits(&[]),
+            Write::NewerVersion { version, ref noted } => match self.age(version) {
+                Ordering::Less => Verdict::IsOlder,
+                Ordering::Equal => self.waits(noted),
+                Ordering::Greater => self.becomes(|_| true),
             },
             Write::Merge if !fields.is_empty() => {
                 let columns = &self.table.dataset.columns;
                 self.becomes(|index| self.takes(fields.get(&columns[index].name).copied(), index))
             }
             Write::Merge => self.becomes(|index| self.given(index) && !self.guarded(index)),
-            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => match self.guard {
+            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert | Write::Withdraw => match self.guard {
                 None => self.becomes(|_| true),
                 Some(_) => self.becomes(|index| self.given(index) && !self.guarded(index)),
             },
@@ -63,6 +67,22 @@ impl Decider<'_> {
     /// Whether the source has the column at all.
     fn has(&self, index: usize) -> bool {
         self.change.lacks.binary_search(&index).is_err()
+    }
+
+    /// A person decides where the rows differ in another column than the noted ones.
+    fn waits(&self, noted: &[usize]) -> Verdict {
+        let differs = |index: usize| self.has(index) && !noted.contains(&index) && self.differs(index);
+        if (0..self.new.0.len()).any(differs) { Verdict::Waits } else { Verdict::Stays }
+    }
+
+    /// How the version of the new row compares with that of the stored one.
+    fn age(&self, version: usize) -> Ordering {
+        let (new, old) = (&self.new.0[version], &self.old.0[version]);
+        match (new.is_null(self.new.1), old.is_null(self.old.1)) {
+            (_, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, false) => new.order(self.new.1, old, self.old.1),
+        }
     }
 
     fn given(&self, index: usize) -> bool {
@@ -124,7 +144,8 @@ impl Decider<'_> {
         writers: &HashMap<i64, Writer>,
     ) -> Step<HashMap<usize, Vec<bool>>> {
         let mut guards: HashMap<usize, Guard> = HashMap::new();
-        let rules = matches!(change.write, Write::FirstWins | Write::LastWins | Write::Manual);
+        let rules =
+            matches!(change.write, Write::FirstWins | Write::LastWins | Write::Manual | Write::NewerVersion { .. });
         if !guarded || rules || rows.is_empty() {
             return Ok(HashMap::new());
         }

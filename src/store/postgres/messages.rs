@@ -6,8 +6,8 @@ use super::claims::unreadable;
 use super::connection::Session;
 use super::fault::Step;
 use super::values::{SqlInstant, clean};
-use crate::model::{Content, Instant, Message, Published};
-use crate::store::events::{check_advance, numbered, offered_again};
+use crate::model::{Content, Instant, Message, Published, Quarantined};
+use crate::store::events::{check_advance, numbered, offered_again, stood_first};
 
 const MESSAGE: &str = "select event, at, id, source, kind, time, subject, key, schema, content_type, \
                        extensions::text, form, content from _message";
@@ -125,5 +125,27 @@ pub(super) async fn stand(session: &Session, name: &str, place: &str, now: Insta
     let sql = "insert into _stand (name, place, at) values ($1, $2, $3) \
                on conflict (name) do update set place = excluded.place, at = excluded.at";
     session.execute(sql, &[&clean(name), &clean(place), &SqlInstant(now)]).await?;
+    Ok(())
+}
+
+/// As `stand`, for a name without a place.
+pub(super) async fn stand_first(session: &Session, name: &str, place: &str, now: Instant) -> Step<()> {
+    let sql = "insert into _stand (name, place, at) values ($1, $2, $3) on conflict (name) do nothing";
+    let written = session.execute(sql, &[&clean(name), &clean(place), &SqlInstant(now)]).await?;
+    Ok(stood_first(name, written == 1)?)
+}
+
+pub(super) async fn forget_stands(session: &Session, prefix: &str, before: Instant) -> Step<()> {
+    let sql = "delete from _stand where starts_with(name, $1) and at < $2";
+    session.execute(sql, &[&clean(prefix), &SqlInstant(before)]).await?;
+    Ok(())
+}
+
+/// Keeps apart what is no row of a dataset.
+pub(super) async fn set_aside(session: &Session, source: &str, what: &Quarantined, now: Instant) -> Step<()> {
+    let sql = "insert into _quarantine (dataset, at, source, seq, rule, reason, row) \
+               values ($1, $2, $3, 0, $4, $5, $6) on conflict do nothing";
+    let (source, reason, row) = (clean(source), clean(&what.reason), what.row.to_string());
+    session.execute(sql, &[&source, &SqlInstant(now), &source, &what.rule, &reason, &row]).await?;
     Ok(())
 }

@@ -39,10 +39,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0007_event_gate",
         sql: include_str!("../../../migrations/postgres/0007_event_gate.sql"),
     },
+    Migration { number: 8, name: "0008_received", sql: include_str!("../../../migrations/postgres/0008_received.sql") },
     Migration {
-        number: 8,
-        name: "0008_reconciliations",
-        sql: include_str!("../../../migrations/postgres/0008_reconciliations.sql"),
+        number: 9,
+        name: "0009_reconciliations",
+        sql: include_str!("../../../migrations/postgres/0009_reconciliations.sql"),
     },
 ];
 

@@ -12,6 +12,7 @@ mod copy;
 mod decide;
 mod decode;
 mod definitions;
+mod deliveries;
 mod duties;
 mod encode;
 mod fault;
@@ -24,6 +25,7 @@ mod partitions;
 mod places;
 mod prepare;
 mod read;
+mod received;
 mod reconciliations;
 mod rows;
 mod runs;
@@ -44,24 +46,25 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::PostgresOptions;
+pub use connection::{Address, PostgresOptions};
 
 use self::commit::{Tables, Target};
-use self::connection::{Address, Session};
+use self::connection::Session;
 use self::fault::{Fault, Step};
 use self::partitions::Partitions;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
 use super::{
-    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary,
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary,
     TracesWanted,
 };
 use crate::model::copy::Piece;
 use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, Event, EventType, Failure, Health, JournalEntry,
-    JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
+    DeliveryFigures, Error, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted, Message,
+    Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
     definition,
 };
 
@@ -136,7 +139,7 @@ impl PostgresStore {
             pool,
             tables: RwLock::default(),
             partitions: Partitions::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock.clone()),
             token: AtomicI64::new(first_token(&clock)),
             committed: watch::Sender::new(0),
             options,
@@ -279,7 +282,7 @@ impl Store for PostgresStore {
         )
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count = async |known| -> Step<_> {
             let session = self.scanning().await?;
@@ -386,6 +389,16 @@ impl Store for PostgresStore {
         step!(self, doing, async { messages::message(&self.session().await?, source, id).await }.await)
     }
 
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let doing = "reading a received message";
+        step!(self, doing, async { received::one(&self.session().await?, inbound, source, id).await }.await)
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let doing = "reading received messages";
+        step!(self, doing, async { received::some(&self.session().await?, wanted).await }.await)
+    }
+
     async fn next_number(&self, series: &str) -> Result<u64> {
         step!(self, "reading a series", async { messages::next_number(&self.session().await?, series).await }.await)
     }
@@ -428,6 +441,26 @@ impl Store for PostgresStore {
             "reading deliveries",
             async { reconciliations::waiting(&self.session().await?, subscription, event).await }.await
         )
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {
+        let doing = "reading the deliveries";
+        step!(self, doing, async { deliveries::deliveries(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>> {
+        let doing = "reading the blocked keys";
+        step!(self, doing, async { deliveries::blocked(&self.session().await?, subscription, limit).await }.await)
+    }
+
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>> {
+        let doing = "reading the attempts";
+        step!(self, doing, async { deliveries::attempts(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>> {
+        let doing = "reading the figures of deliveries";
+        step!(self, doing, async { deliveries::figures(&self.session().await?, since).await }.await)
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

@@ -155,7 +155,7 @@ impl<'p, 'a> Part<'p, 'a> {
         let count = change.batch.num_rows();
         let mut bytes = Vec::with_capacity(count * (16 + 14 * cells.len()));
         let mut rows = Vec::with_capacity(count);
-        let mut simple = table.key_names_area(&change.area);
+        let mut simple = change.write != Write::Withdraw && table.key_names_area(&change.area);
         let fields = (cells.len() as i16 + 1).to_be_bytes();
         for row in (0..count).filter(|row| refused.is_empty() || !refused.contains_key(row)) {
             simple = simple && inside(table, &change.area, &cells, row);
@@ -188,7 +188,8 @@ impl<'p, 'a> Part<'p, 'a> {
         let better = "select exists (select 1 from _commit where dataset = $1 and rank < $2)";
         let row = session.query_one(better, &[&table.name(), &i16::from(change.rank)]).await?;
         self.guarded = row.try_get(0)?;
-        self.waits = change.write == Write::Manual && conflicts::any_open(session, change).await?;
+        let may_wait = matches!(change.write, Write::Manual | Write::NewerVersion { .. });
+        self.waits = may_wait && conflicts::any_open(session, change).await?;
         if self.simple || matches!(change.write, Write::Replace | Write::ReplaceKeys(_)) {
             // Days without rows of anybody have none of one security.
             let nothing = table.rows_counted(session, change.area.span).await? == 0;
@@ -267,6 +268,12 @@ impl Pass<'_, '_, '_> {
     async fn run(mut self) -> Step<()> {
         for part in self.parts.iter_mut() {
             part.look_around(self.place).await?;
+        }
+        if let [part] = &mut *self.parts
+            && part.work.change.write == Write::Withdraw
+        {
+            part.work.counts.withdrawn += withdraw::by_key(self.place, part, &mut self.days).await?;
+            return self.days.store(self.place.session, self.place.table.name()).await;
         }
         let index = self.index()?;
         let (differing, old) = self.compare(&index).await?;
@@ -403,6 +410,7 @@ impl Pass<'_, '_, '_> {
                             conflicts::agree(session, change, &offered, self.place.now).await?;
                         }
                     }
+                    Verdict::IsOlder => part.work.counts.unchanged += 1,
                     Verdict::Waits => {
                         let offered = offered(table, change, &part.cells, new);
                         if conflicts::decided(session, change, &offered).await? {
@@ -413,6 +421,10 @@ impl Pass<'_, '_, '_> {
                         }
                     }
                     Verdict::Becomes(takes) => {
+                        if part.waits {
+                            let offered = offered(table, change, &part.cells, new);
+                            conflicts::agree(session, change, &offered, self.place.now).await?;
+                        }
                         staged.push(decider.encoded(&takes, part.work.counts.seq));
                         part.work.counts.updated += 1;
                         if let Some(time) = table.time.filter(|time| takes[*time]) {
@@ -495,10 +507,11 @@ fn hull<'a>(areas: impl Iterator<Item = &'a Area>) -> Area {
     hull.unwrap_or_else(Area::whole)
 }
 
-/// A row as JSON, without what its source does not have.
+/// A row as JSON, without what its source does not have or only notes.
 fn offered(table: &Table, change: &RowsChange, cells: &[Cells], row: usize) -> serde_json::Value {
     let columns = table.dataset.columns.iter().enumerate();
-    let has = columns.filter(|(index, _)| change.lacks.binary_search(index).is_err());
+    let noted: &[usize] = if let Write::NewerVersion { noted, .. } = &change.write { noted } else { &[] };
+    let has = columns.filter(|(index, _)| change.lacks.binary_search(index).is_err() && !noted.contains(index));
     serde_json::Value::Object(has.map(|(index, column)| (column.name.clone(), cells[index].json(row))).collect())
 }
 

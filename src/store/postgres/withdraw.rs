@@ -1,4 +1,4 @@
-//! Withdrawing: stored rows of a replaced area that the source no longer has become revisions.
+//! Withdrawing: stored rows of a replaced area that the source no longer has, and rows that are named, become revisions.
 
 use super::fault::Step;
 use super::rows::{Days, Part, Place};
@@ -12,7 +12,19 @@ use crate::model::RowsChange;
 pub(super) async fn run(place: Place<'_>, part: &Part<'_, '_>, days: &mut Days) -> Step<u64> {
     let Place { session, table, .. } = place;
     stage::keys(session, table, "_kept", part.encoded().map(|bytes| (0, bytes))).await?;
-    let gone = gone(table, part.work.change, part.guarded);
+    remove(place, part, &gone(table, part.work.change, part.guarded), days).await
+}
+
+/// Moves the rows with the keys of the change to the revisions.
+pub(super) async fn by_key(place: Place<'_>, part: &Part<'_, '_>, days: &mut Days) -> Step<u64> {
+    let Place { session, table, .. } = place;
+    stage::keys(session, table, "_named", part.encoded().map(|bytes| (0, bytes))).await?;
+    let named = format!("exists (select 1 from pg_temp._named as named where {})", table.same_key("named", "stored"));
+    remove(place, part, &named, days).await
+}
+
+async fn remove(place: Place<'_>, part: &Part<'_, '_>, gone: &str, days: &mut Days) -> Step<u64> {
+    let Place { session, table, .. } = place;
     let day = table.time.map_or("null::date".to_owned(), |time| table.day_of("gone", time));
     let sql = format!(
         "with gone as (delete from {name} as stored where {gone} returning stored.*), \

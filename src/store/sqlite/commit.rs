@@ -10,6 +10,7 @@ use super::claims;
 use super::conflicts;
 use super::copy;
 use super::definitions;
+use super::deliveries;
 use super::duties;
 use super::fault::Step;
 use super::health;
@@ -17,6 +18,7 @@ use super::journal;
 use super::messages;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
+use super::received;
 use super::reconciliations;
 use super::rows::{self, Work};
 use super::runs;
@@ -24,10 +26,11 @@ use super::table::Table;
 use super::tasks;
 use crate::model::reconciliation::Reconciled;
 use crate::model::{
-    Change, Commit, Counts, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered, Published, Quarantined,
-    Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
+    Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
+    Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
 };
 use crate::store::death;
+use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::published_data;
 use crate::store::ledger::{lacks_text, securities_text};
 use crate::store::reconciliations::{alert_data, finished_data};
@@ -159,22 +162,25 @@ impl<'a> Writer<'a> {
                 }
                 Change::Journal(entry) => journal::add(self.connection, entry)?,
                 Change::ForgetJournal { journal, before } => journal::forget(self.connection, *journal, *before)?,
-                Change::Publish { message, expect_new } => {
-                    receipt.published.push(self.publish(message, *expect_new)?);
-                }
-                Change::Number { series, first, count } => messages::number(self.connection, series, *first, *count)?,
-                Change::Advance { cursor, from, to } => messages::advance(self.connection, cursor, *from, *to)?,
-                Change::Stand { name, place } => messages::stand(self.connection, name, place, self.commit.at)?,
-                Change::TakeDuty { duty, lease } => {
-                    receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
-                }
-                Change::RenewDuty { duty, fence, until } => {
-                    duties::renew(self.connection, duty, *fence, *until, self.commit.at)?;
-                }
-                Change::LeaveDuty { duty, fence } => {
-                    duties::renew(self.connection, duty, *fence, self.commit.at, self.commit.at)?;
-                }
-                Change::OnDuty { duty, fence } => duties::check(self.connection, duty, *fence, self.commit.at)?,
+                Change::Publish { .. }
+                | Change::Number { .. }
+                | Change::Advance { .. }
+                | Change::Stand { .. }
+                | Change::StandFirst { .. }
+                | Change::ForgetStands { .. }
+                | Change::SetAside { .. }
+                | Change::TakeDuty { .. }
+                | Change::RenewDuty { .. }
+                | Change::LeaveDuty { .. }
+                | Change::OnDuty { .. }
+                | Change::Deliver(_)
+                | Change::Attempted(_)
+                | Change::Decide { .. }
+                | Change::ForgetDeliveries { .. }
+                | Change::ForgetAttempts { .. }
+                | Change::Receive(_)
+                | Change::Settle(_)
+                | Change::ForgetReceived { .. } => self.carry(change, &mut receipt)?,
                 Change::Reconciled(reconciled) => self.reconciled(reconciled, &mut receipt)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
@@ -211,6 +217,51 @@ impl<'a> Writer<'a> {
             }
             Reconciled::Forget { keep } => reconciliations::forget(self.connection, *keep),
         }
+    }
+
+    /// Applies a change of the event gate: what was published, is on its way, or was taken in.
+    fn carry(&mut self, change: &Change, receipt: &mut Receipt) -> Step<()> {
+        match change {
+            Change::Publish { message, expect_new } => {
+                receipt.published.push(self.publish(message, *expect_new)?);
+            }
+            Change::Number { series, first, count } => messages::number(self.connection, series, *first, *count)?,
+            Change::Advance { cursor, from, to } => messages::advance(self.connection, cursor, *from, *to)?,
+            Change::Stand { name, place } => messages::stand(self.connection, name, place, self.commit.at)?,
+            Change::StandFirst { name, place } => {
+                messages::stand_first(self.connection, name, place, self.commit.at)?;
+            }
+            Change::ForgetStands { prefix, before } => messages::forget_stands(self.connection, prefix, *before)?,
+            Change::SetAside { source, quarantined } => {
+                messages::set_aside(self.connection, source, quarantined, self.commit.at)?;
+            }
+            Change::TakeDuty { duty, lease } => {
+                receipt.duties.push(duties::take(self.connection, duty, lease, self.commit.at)?);
+            }
+            Change::RenewDuty { duty, fence, until } => {
+                duties::renew(self.connection, duty, *fence, *until, self.commit.at)?;
+            }
+            Change::LeaveDuty { duty, fence } => {
+                duties::renew(self.connection, duty, *fence, self.commit.at, self.commit.at)?;
+            }
+            Change::OnDuty { duty, fence } => duties::check(self.connection, duty, *fence, self.commit.at)?,
+            Change::Deliver(new) => deliveries::add(self.connection, new)?,
+            Change::Attempted(attempted) => deliveries::attempted(self.connection, attempted)?,
+            Change::Decide { subscription, chosen, decision, by } => {
+                self.decide(subscription, chosen, *decision, by)?;
+            }
+            Change::ForgetDeliveries { subscription } => {
+                deliveries::forget_deliveries(self.connection, subscription)?;
+            }
+            Change::ForgetAttempts { before } => {
+                deliveries::forget_attempts(self.connection, *before, FORGOTTEN_MAX)?;
+            }
+            Change::Receive(taken) => received::add(self.connection, taken)?,
+            Change::Settle(taken) => received::settle(self.connection, taken)?,
+            Change::ForgetReceived { before } => received::forget(self.connection, *before)?,
+            _ => return Err(Error::bug("a change that carries no event").into()),
+        }
+        Ok(())
     }
 
     /// Adds to the totals of the task that this commit belongs to.
@@ -321,6 +372,14 @@ impl<'a> Writer<'a> {
         self.event(EventType::EventPublished, None, None, &published_data(message))?;
         messages::add(self.connection, message, self.last_event, self.commit.at)?;
         Ok(Published { event: self.last_event as u64, was: Offered::New })
+    }
+
+    /// A person decides about deliveries; whoever delivers hears of it.
+    fn decide(&mut self, subscription: &str, chosen: &Chosen, decision: Decision, by: &str) -> Step<()> {
+        let now = self.commit.at;
+        let changed = deliveries::decide(self.connection, (subscription, chosen), decision, (by, now))?;
+        let data = decided_data(subscription, chosen, decision, (by, changed));
+        self.event(EventType::DeliveryDecided, None, None, &data)
     }
 
     fn store_task(&mut self, task: &Task) -> Step<Fence> {

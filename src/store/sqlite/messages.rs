@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::claims::{read_instant, unreadable};
 use super::fault::Step;
-use crate::model::{Content, Instant, Message, Published};
-use crate::store::events::{check_advance, numbered, offered_again};
+use crate::model::{Content, Instant, Message, Published, Quarantined};
+use crate::store::events::{check_advance, numbered, offered_again, stood_first};
 
 const MESSAGE: &str = "select event, at, id, source, kind, time, subject, key, schema, content_type, extensions, form, \
                        content from _message";
@@ -126,5 +126,27 @@ pub(super) fn stand(connection: &Connection, name: &str, place: &str, now: Insta
     let sql = "insert into _stand (name, place, at) values (?1, ?2, ?3) \
                on conflict (name) do update set place = excluded.place, at = excluded.at";
     connection.prepare_cached(sql)?.execute((name, place, now.to_string()))?;
+    Ok(())
+}
+
+/// As `stand`, for a name without a place.
+pub(super) fn stand_first(connection: &Connection, name: &str, place: &str, now: Instant) -> Step<()> {
+    let sql = "insert into _stand (name, place, at) values (?1, ?2, ?3) on conflict (name) do nothing";
+    let written = connection.prepare_cached(sql)?.execute((name, place, now.to_string()))?;
+    Ok(stood_first(name, written == 1)?)
+}
+
+pub(super) fn forget_stands(connection: &Connection, prefix: &str, before: Instant) -> Step<()> {
+    let sql = "delete from _stand where substr(name, 1, length(?1)) = ?1 and at < ?2";
+    connection.prepare_cached(sql)?.execute((prefix, before.to_string()))?;
+    Ok(())
+}
+
+/// Keeps apart what is no row of a dataset.
+pub(super) fn set_aside(connection: &Connection, source: &str, what: &Quarantined, now: Instant) -> Step<()> {
+    let sql = "insert into _quarantine (dataset, at, source, seq, rule, reason, row) \
+               values (?1, ?2, ?1, 0, ?3, ?4, ?5) on conflict do nothing";
+    let row = what.row.to_string();
+    connection.prepare_cached(sql)?.execute((source, now.to_string(), &what.rule, &what.reason, row))?;
     Ok(())
 }

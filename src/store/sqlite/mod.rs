@@ -11,6 +11,7 @@ mod conflicts;
 mod connection;
 mod copy;
 mod definitions;
+mod deliveries;
 mod duties;
 mod fault;
 mod health;
@@ -21,6 +22,7 @@ mod places;
 mod prepare;
 mod ranks;
 mod read;
+mod received;
 mod reconciliations;
 mod rows;
 mod rules;
@@ -48,15 +50,16 @@ use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
 use super::{
-    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, Running, Scan, SourceRows, Store, Summary,
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary,
     TracesWanted,
 };
 use crate::model::copy::Piece;
 use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
-    Clock, Commit, Coverage, Dataset, Day, Definition, Error, ErrorKind, Event, EventType, Failure, Health,
-    JournalEntry, JournalWanted, Message, Query, Receipt, Result, RowConflict, Run, RunId, RunsWanted, Span, Task,
-    TaskId, definition,
+    Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
+    DeliveryFigures, Error, ErrorKind, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted,
+    Message, Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
+    definition,
 };
 
 /// Batches of a scan that wait for their reader.
@@ -86,7 +89,7 @@ impl SqliteStore {
             writer: Mutex::new(writer),
             readers: Readers::default(),
             tables: RwLock::default(),
-            counted: Counted::default(),
+            counted: Counted::new(clock),
             committed: watch::Sender::new(0),
         })))
     }
@@ -193,7 +196,7 @@ impl Store for SqliteStore {
         self.read("reading the coverage", move |connection| read::coverage(connection, &dataset)).await
     }
 
-    async fn rows_by_source(&self, dataset: &str) -> Result<Vec<SourceRows>> {
+    async fn rows_by_source(&self, dataset: &str) -> Result<RowsBySource> {
         let table = self.table(dataset)?;
         let count =
             |known| self.read("counting rows by source", move |connection| by_source::count(connection, &table, known));
@@ -295,6 +298,17 @@ impl Store for SqliteStore {
         self.read("reading a published event", move |connection| messages::message(connection, &source, &id)).await
     }
 
+    async fn received(&self, inbound: &str, source: &str, id: &str) -> Result<Option<Received>> {
+        let (inbound, source, id) = (inbound.to_owned(), source.to_owned(), id.to_owned());
+        let work = move |connection: &Connection| received::one(connection, &inbound, &source, &id);
+        self.read("reading a received message", work).await
+    }
+
+    async fn receipts(&self, wanted: &ReceivedWanted) -> Result<Vec<Received>> {
+        let wanted = wanted.clone();
+        self.read("reading received messages", move |connection| received::some(connection, &wanted)).await
+    }
+
     async fn next_number(&self, series: &str) -> Result<u64> {
         let series = series.to_owned();
         self.read("reading a series", move |connection| messages::next_number(connection, &series)).await
@@ -333,6 +347,26 @@ impl Store for SqliteStore {
         let subscription = subscription.to_owned();
         let work = move |connection: &Connection| reconciliations::waiting(connection, &subscription, event);
         self.read("reading deliveries", work).await
+    }
+
+    async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {
+        let wanted = wanted.clone();
+        self.read("reading the deliveries", move |connection| deliveries::deliveries(connection, &wanted)).await
+    }
+
+    async fn blocked_keys(&self, subscription: Option<&str>, limit: usize) -> Result<Vec<BlockedKey>> {
+        let subscription = subscription.map(str::to_owned);
+        let work = move |connection: &Connection| deliveries::blocked(connection, subscription.as_deref(), limit);
+        self.read("reading the blocked keys", work).await
+    }
+
+    async fn attempts(&self, wanted: &AttemptsWanted) -> Result<Vec<Attempt>> {
+        let wanted = wanted.clone();
+        self.read("reading the attempts", move |connection| deliveries::attempts(connection, &wanted)).await
+    }
+
+    async fn delivery_figures(&self, since: FiguresSince) -> Result<Vec<DeliveryFigures>> {
+        self.read("reading the figures of deliveries", move |connection| deliveries::figures(connection, since)).await
     }
 
     fn committed(&self) -> watch::Receiver<u64> {

@@ -14,7 +14,7 @@ use super::fault::Step;
 use super::ranks::Ranks;
 use super::rules::{Meeting, Rule, Verdict};
 use super::table::Table;
-use super::withdraw::Withdrawal;
+use super::withdraw::{self, Withdrawal};
 use crate::model::change::Write;
 use crate::model::{Area, Counts, Day, Error, Instant, KeyRange, Keys, Quarantined, RowsChange, Securities};
 use crate::store::ledger::overlap;
@@ -42,7 +42,13 @@ pub(super) fn write(
         let count = together(table, rest);
         let (these, later) = rest.split_at_mut(count);
         let mut days = Days::default();
-        Pass::new(connection, table, these, now)?.run(ranks, &mut days)?;
+        match these {
+            [work] if work.change.write == Write::Withdraw => {
+                let (change, seq) = (work.change, work.counts.seq);
+                work.counts.withdrawn += withdraw::by_key(connection, table, change, seq, &mut days)?;
+            }
+            these => Pass::new(connection, table, these, now)?.run(ranks, &mut days)?,
+        }
         days.store(connection, table.name())?;
         rest = later;
     }
@@ -51,7 +57,7 @@ pub(super) fn write(
 
 /// How many of the first changes can share a pass: their areas do not overlap and keys cannot move between them.
 fn together(table: &Table, works: &[Work]) -> usize {
-    let alone = |work: &Work| !table.key_names_area(&work.change.area);
+    let alone = |work: &Work| work.change.write == Write::Withdraw || !table.key_names_area(&work.change.area);
     if works.first().is_none_or(alone) {
         return works.len().min(1);
     }
@@ -212,7 +218,8 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
             Some(stored) => stored == 0,
             None => !self.table.holds_rows(self.connection, &change.area)?,
         };
-        let waits = change.write == Write::Manual && conflicts::any_open(self.connection, change)?;
+        let may_wait = matches!(change.write, Write::Manual | Write::NewerVersion { .. });
+        let waits = may_wait && conflicts::any_open(self.connection, change)?;
         let plain = empty && all_inside && self.table.key_names_area(&change.area);
         self.parts.push(Part { work, cells, plain, all_inside, matched: 0, stored, guarded: false, waits });
         Ok(())
@@ -341,11 +348,12 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
         let verdict = meeting.decide(rule, &mut self.statements.lookup)?;
         match verdict {
             Verdict::Stays => {
-                if rule == Rule::Manual && part.waits {
+                if part.waits {
                     conflicts::agree(self.connection, part.work.change, &meeting.offered(), self.now)?;
                 }
                 part.work.counts.unchanged += 1;
             }
+            Verdict::IsOlder => part.work.counts.unchanged += 1,
             Verdict::Waits { stored } => {
                 let offered = meeting.offered();
                 if conflicts::decided(self.connection, part.work.change, &offered)? {
@@ -355,6 +363,9 @@ impl<'p, 'a, 'c> Pass<'p, 'a, 'c> {
                 }
             }
             Verdict::Becomes(values) => {
+                if part.waits {
+                    conflicts::agree(self.connection, part.work.change, &meeting.offered(), self.now)?;
+                }
                 update_to(&mut self.statements, self.table, part, at, &values)?;
                 part.work.counts.updated += 1;
                 let day = match self.table.time {
@@ -488,9 +499,7 @@ fn update(statements: &mut Open, table: &Table, part: &Part, row: usize) -> Step
     supersede(&mut statements.supersede, table, part, row)?;
     let statement = match part.work.change.write {
         Write::Merge => &mut statements.fill,
-        Write::Replace | Write::ReplaceKeys(_) | Write::Upsert | Write::FirstWins | Write::LastWins | Write::Manual => {
-            &mut statements.update
-        }
+        _ => &mut statements.update,
     };
     bind_row(statement, part, row)?;
     for (index, value) in kept.iter().filter(|(index, _)| !table.key.contains(index)) {

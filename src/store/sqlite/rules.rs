@@ -21,25 +21,29 @@ pub(super) enum Rule {
     First,
     Last,
     Manual,
+    Newer,
 }
 
 impl Rule {
     /// `None` where the plain ways of writing do.
     pub(super) fn of(change: &RowsChange) -> Option<Rule> {
         match change.write {
-            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert => None,
+            Write::Replace | Write::ReplaceKeys(_) | Write::Upsert | Write::Withdraw => None,
             Write::Merge => (!change.dataset.policy.fields.is_empty()).then_some(Rule::Fields),
             Write::FirstWins => Some(Rule::First),
             Write::LastWins => Some(Rule::Last),
             Write::Manual => Some(Rule::Manual),
+            Write::NewerVersion { .. } => Some(Rule::Newer),
         }
     }
 }
 
 /// What becomes of a row whose key is stored already.
 pub(super) enum Verdict {
-    /// The stored row stays as it is.
+    /// The stored row stays as it is: the new one says nothing else.
     Stays,
+    /// The stored row stays as it is: the new one is an older version.
+    IsOlder,
     /// The row becomes these values; `None` takes the new one.
     Becomes(Vec<Option<Value>>),
     /// A person must decide.
@@ -70,6 +74,7 @@ impl Meeting<'_> {
             Rule::Last => self.last(stored),
             Rule::Fields => self.fields(stored),
             Rule::Manual => self.manual(stored),
+            Rule::Newer => self.newer(stored),
         }
     }
 
@@ -82,9 +87,21 @@ impl Meeting<'_> {
         Ok(self.has(index) && !self.cells[index].equals(self.row, stored.get_ref(index)?))
     }
 
+    /// Columns that say when the row was taken over, and the one that says which version it is.
+    fn versioned(&self) -> Option<(usize, &[usize])> {
+        match &self.change.write {
+            Write::NewerVersion { version, noted } => Some((*version, noted)),
+            _ => None,
+        }
+    }
+
+    fn is_noted(&self, index: usize) -> bool {
+        self.versioned().is_some_and(|(_, noted)| noted.contains(&index))
+    }
+
     fn differs_anywhere(&self, stored: &rusqlite::Row) -> Step<bool> {
         for index in 0..self.cells.len() {
-            if self.differs(index, stored)? {
+            if !self.is_noted(index) && self.differs(index, stored)? {
                 return Ok(true);
             }
         }
@@ -100,6 +117,21 @@ impl Meeting<'_> {
         let fetched_at: Option<String> = statement.query_row([seq], |row| row.get(0)).optional()?;
         let later = fetched_at.as_deref().and_then(Instant::parse).is_some_and(|at| at > self.change.fetched_at);
         if later { Ok(Verdict::Stays) } else { self.becomes(stored, |index, _| self.has(index)) }
+    }
+
+    fn newer(&self, stored: &rusqlite::Row) -> Step<Verdict> {
+        let Some((version, _)) = self.versioned() else { return Ok(Verdict::Stays) };
+        let old = stored.get_ref(version)?;
+        let order = match (self.cells[version].is_null(self.row), old == ValueRef::Null) {
+            (_, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, false) => self.order(version, old),
+        };
+        match order {
+            Ordering::Less => Ok(Verdict::IsOlder),
+            Ordering::Equal => self.manual(stored),
+            Ordering::Greater => self.becomes(stored, |index, _| self.has(index)),
+        }
     }
 
     fn fields(&self, stored: &rusqlite::Row) -> Step<Verdict> {
@@ -161,9 +193,10 @@ impl Meeting<'_> {
         Ok(Verdict::Waits { stored: serde_json::Value::Object(row) })
     }
 
-    /// The row as JSON, without what its source does not have.
+    /// The row as JSON, without what its source does not have or only notes.
     pub(super) fn offered(&self) -> serde_json::Value {
-        let columns = self.table.dataset.columns.iter().enumerate().filter(|(index, _)| self.has(*index));
+        let says = |index: usize| self.has(index) && !self.is_noted(index);
+        let columns = self.table.dataset.columns.iter().enumerate().filter(|(index, _)| says(*index));
         let values = columns.map(|(index, column)| (column.name.clone(), self.cells[index].json(self.row)));
         serde_json::Value::Object(values.collect())
     }

@@ -1,4 +1,4 @@
-//! Withdrawing: stored rows of a replaced area that the source no longer has become revisions.
+//! Withdrawing: stored rows of a replaced area that the source no longer has, and rows that are named, become revisions.
 
 use rusqlite::{Connection, params_from_iter};
 
@@ -54,6 +54,44 @@ impl Withdrawal<'_> {
         connection.execute(&sql, params_from_iter(&gone.values))?;
         Ok(())
     }
+}
+
+/// Moves the rows with the keys of a change to the revisions.
+pub(super) fn by_key(
+    connection: &Connection,
+    table: &Table,
+    change: &RowsChange,
+    seq: i64,
+    days: &mut Days,
+) -> Step<u64> {
+    let cells = table.cells(&change.batch)?;
+    let same = table.dataset.key.iter().enumerate().map(|(at, name)| format!("{} = ?{}", quoted(name), at + 1));
+    let same = same.collect::<Vec<_>>().join(" and ");
+    let names = table.dataset.columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
+    let (name, revision) = (quoted(table.name()), quoted(&revision_name(table.name())));
+    let mut keep = connection.prepare_cached(&format!(
+        "insert into {revision} ({names}, _seq, _ended_seq, _ended) \
+         select {names}, _seq, ?{ended}, 'withdrawn' from {name} where {same}",
+        ended = table.key.len() + 1,
+    ))?;
+    let day = table.dataset.time.as_ref().map_or("null".to_owned(), |time| format!("substr({}, 1, 10)", quoted(time)));
+    let mut remove = connection.prepare_cached(&format!("delete from {name} where {same} returning {day}"))?;
+    let mut count = 0;
+    for row in 0..change.batch.num_rows() {
+        for (at, index) in table.key.iter().enumerate() {
+            cells[*index].bind(row, &mut keep, at + 1)?;
+            cells[*index].bind(row, &mut remove, at + 1)?;
+        }
+        keep.raw_bind_parameter(table.key.len() + 1, seq)?;
+        keep.raw_execute()?;
+        let mut gone = remove.raw_query();
+        while let Some(gone) = gone.next()? {
+            let day = gone.get_ref(0)?.as_str_or_null().ok().flatten();
+            days.add(day.and_then(|text| day_from_text(text.as_bytes())), -1);
+            count += 1;
+        }
+    }
+    Ok(count)
 }
 
 fn kept_name(table: &Table) -> String {

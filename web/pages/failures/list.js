@@ -2,7 +2,7 @@
 
 import { act, api } from '../../api.js';
 import { Badge, Button, Card, Dialog, Empty, Loaded, State, Table, TextField } from '../../components.js';
-import { ago, moment, number } from '../../format.js';
+import { ago, moment, now, number } from '../../format.js';
 import { t, word } from '../../i18n.js';
 import { Older, usePages } from '../../paging.js';
 import { may } from '../../roles.js';
@@ -11,7 +11,7 @@ import { html, useState } from '../../view.js';
 /** Resolved, waiting for its next attempt, or given up. */
 function Standing({ failure }) {
   if (failure.resolved_at) return html`<${State} tone="good" title=${moment(failure.resolved_at)}>${failure.resolution ?? t('failures.resolved')}<//>`;
-  if (failure.next_attempt_at && Date.parse(failure.next_attempt_at) <= Date.now()) {
+  if (failure.next_attempt_at && Date.parse(failure.next_attempt_at) <= now()) {
     return html`<${State} tone="late" title=${moment(failure.next_attempt_at)}>${t('failures.due')}<//>`;
   }
   if (failure.next_attempt_at) {

@@ -4,7 +4,7 @@ import { act, api, useGet } from '../../api.js';
 import { Button, CheckField, Choice, Dialog, SelectField, TextField } from '../../components.js';
 import { Combobox } from '../../components/combobox.js';
 import * as cron from '../../cron.js';
-import { dayName, moment } from '../../format.js';
+import { dayName, moment, now } from '../../format.js';
 import { t, titleOf, word } from '../../i18n.js';
 import { html, useState } from '../../view.js';
 
@@ -52,7 +52,7 @@ function CronField({ value, onInput, days }) {
   let wrong;
   try {
     const line = cron.parse(value);
-    const times = cron.nextTimes(line, Date.now(), 3);
+    const times = cron.nextTimes(line, now(), 3);
     told = times.length ? { words: cron.inWords(line), times } : null;
     if (!told) wrong = t('cron.never');
   } catch (error) {
