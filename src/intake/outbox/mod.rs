@@ -1,11 +1,12 @@
-//! The outbox: a table in the publisher's own PostgreSQL, into which rows are written by the transactions whose facts they
-//! tell.
+//! The outbox: a table in the publisher's own PostgreSQL, into which rows are written by the transactions whose facts
+//! they tell.
 //!
 //! A plain `id > cursor` loses rows: a transaction that took its number early may commit late. So nothing here goes by
-//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens after
-//! the commit that published it. In the mode `cursor` the place is a transaction number H before which everything is over:
-//! the oldest transaction that was still running at an earlier look. Rows of transactions from H up to the oldest one that
-//! runs now are all of what can ever be there; they are read in the order of their ids, and H moves on.
+//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens
+//! after the commit that published it. In the mode `cursor` the place is a transaction number H before which
+//! everything is over: the oldest transaction that was still running at an earlier look. Rows of transactions from H
+//! up to the oldest one that runs now are all of what can ever be there; they are read in the order of their ids, and
+//! H moves on.
 
 mod layout;
 mod place;
