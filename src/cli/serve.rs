@@ -205,6 +205,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            reconciler: super::reconciling::reconciler(context, store.clone()),
             subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             log: context.log.clone(),
@@ -230,7 +231,8 @@ impl<'c> Servers<'c> {
         let waiting = Arc::new(ByClock(context.clock.clone()));
         let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
         let engines = self.engines.clone();
-        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
+        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting)
+            .reconciling(super::reconciling::reconciler(context, self.store.clone()));
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
         self.carry();

@@ -15,6 +15,7 @@ mod overview;
 pub mod page;
 mod period;
 mod plan;
+mod reconciliations;
 mod rows;
 mod runs;
 mod securities;
@@ -47,4 +48,5 @@ pub fn routes() -> OpenApiRouter<Service> {
         .merge(failures::routes())
         .merge(kept_apart::routes())
         .merge(sources::routes())
+        .merge(reconciliations::routes())
 }
