@@ -1,5 +1,6 @@
 //! `/api/v1`: everything that the commands can do, for programs and the dashboard.
 
+mod attention;
 mod bars;
 mod chosen;
 mod coverage;
