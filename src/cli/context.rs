@@ -11,6 +11,8 @@ use crate::intake::IntakeOptions;
 use crate::intake::relay::RelayOptions;
 use crate::log::Log;
 use crate::model::{CatchUp, Clock, Error, Result};
+use crate::notify::client::ClientOptions;
+use crate::notify::define::{DefineOptions, Subscriptions};
 use crate::read::{ReadOptions, Reader};
 use crate::scheduler::{Control, JobOptions};
 use crate::source::Source;
@@ -237,6 +239,43 @@ impl Context {
             types: relay.types.clone(),
             entries_max: relay.entries_max,
             batch: relay.batch,
+        })
+    }
+
+    /// Who is told of which events.
+    pub fn subscriptions(&self, store: Arc<dyn Store>) -> Result<Subscriptions> {
+        Subscriptions::new(store, self.clock.clone(), self.define_options()?)
+    }
+
+    /// How webhooks go out.
+    pub fn client_options(&self) -> Result<ClientOptions> {
+        let notify = &self.options().notify;
+        let read = |path: &Path| {
+            let unreadable = |error| {
+                let message = format!("notify.ca_file: {} cannot be read", path.display());
+                Error::invalid(message).hint("name a file of certificates in PEM, or none").caused_by(error)
+            };
+            std::fs::read(path).map_err::<Error, _>(unreadable)
+        };
+        Ok(ClientOptions {
+            connect_timeout: Duration::from_secs(notify.connect_seconds),
+            keep_alive: Duration::from_secs(notify.keep_alive_seconds),
+            idle_per_host: notify.idle_connections,
+            answer_bytes_max: notify.answer_kb_max * 1024,
+            allow: notify.allow(),
+            plain_http: notify.plain_http,
+            ca: notify.ca_file().map(read).transpose()?,
+        })
+    }
+
+    fn define_options(&self) -> Result<DefineOptions> {
+        let notify = &self.options().notify;
+        Ok(DefineOptions {
+            client: self.client_options()?,
+            timeout: Duration::from_secs(notify.timeout_seconds),
+            rotation_hours: notify.rotation_hours,
+            source_system: notify.source_system.clone(),
+            tolerance_seconds: i64::from(notify.tolerance_seconds),
         })
     }
 

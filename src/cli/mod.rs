@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod baostock;
+mod carrying;
 pub mod changes;
 pub mod compare;
 pub mod configuration;
@@ -10,6 +11,7 @@ pub mod context;
 mod databases;
 pub mod datasets;
 mod days;
+pub mod deliveries;
 pub mod demo;
 mod doors;
 pub mod failures;
@@ -34,6 +36,7 @@ pub mod serve;
 pub mod show;
 pub mod sources;
 pub mod status;
+pub mod subscriptions;
 pub mod sync;
 pub mod table;
 pub mod tasks;
@@ -133,12 +136,16 @@ pub enum Command {
     Intake(intake::Args),
     /// Serve the store in a source's own dialect
     Serve(serve::Args),
+    /// Who is told of which events: make, change, pause, rotate secrets, test
+    Subscriptions(subscriptions::Args),
     /// Webhooks that other systems call: define, test, see what waits
     Inbound(inbound::Args),
     /// What the service has logged
     Logs(logs::Args),
     /// Keys of the API: make, list, remove
     Keys(keys::Args),
+    /// Events on their way to receivers: list, retry, skip, park, replay
+    Deliveries(deliveries::Args),
     /// Who changed what through the API, and who was refused
     Changes(changes::Args),
     /// Show or check the configuration
@@ -177,9 +184,11 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Datasets(args) => datasets::run(&context, args).await,
         Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
+        Command::Subscriptions(args) => subscriptions::run(&context, args).await,
         Command::Inbound(args) => inbound::run(&context, args).await,
         Command::Logs(args) => logs::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
+        Command::Deliveries(args) => deliveries::run(&context, args).await,
         Command::Changes(args) => changes::run(&context, args).await,
         Command::Config(args) => configuration::run(&context, args),
         Command::Completions(args) => configuration::completions(args),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use super::carrying;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
@@ -18,6 +19,8 @@ use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::notify::Dispatcher;
+use crate::notify::client::{Client, SystemNames};
 use crate::publish::{PublishOptions, Publisher};
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
@@ -134,6 +137,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     if args.role().works() {
         servers.work().await?;
+        servers.deliver()?;
     }
     let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
@@ -205,6 +209,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             log: context.log.clone(),
             store,
@@ -239,6 +244,18 @@ impl<'c> Servers<'c> {
             receiver.fetch_missing(crate::engine::lease::worker_name(), async move { stop.wait().await }).await;
             Ok(())
         });
+        Ok(())
+    }
+
+    /// Events on their way to subscriptions.
+    pub fn deliver(&mut self) -> Result<()> {
+        let context = self.context;
+        let client = Client::new(&context.client_options()?, Arc::new(SystemNames))?;
+        let options = Arc::new(carrying::dispatch_options(context));
+        let (store, feed, clock) = (self.store.clone(), self.feed.clone(), context.clock.clone());
+        let dispatcher = Dispatcher { store, feed, client, clock, options };
+        let stop = self.stop.clone();
+        self.serving.spawn(async move { dispatcher.serve(&stop).await });
         Ok(())
     }
 

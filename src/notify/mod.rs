@@ -6,6 +6,7 @@ pub mod batch;
 pub mod client;
 mod content;
 pub mod define;
+pub mod desk;
 pub mod dispatch;
 pub mod health;
 pub mod index;

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod caller;
 mod changes;
 mod cors;
+pub mod deliveries;
 mod docs;
 mod envelope;
 mod extract;
@@ -26,6 +27,7 @@ mod rates;
 mod secrets;
 mod session;
 mod settings;
+pub mod subscriptions;
 mod trail;
 mod v1;
 pub mod views;
@@ -58,6 +60,7 @@ use crate::engine::doors::Configured;
 use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
+use crate::notify::define::Subscriptions;
 use crate::read::Reader;
 use crate::receive::{Control as Inbounds, Receiver};
 use crate::scheduler::Control;
@@ -142,6 +145,7 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
     pub feed: Feed,
@@ -230,11 +234,13 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         api_keys::routes(),
         secrets::routes(),
         settings::routes(),
+        subscriptions::routes(),
         inbounds::routes(),
         changes::routes(),
         intakes::routes(),
         logs::routes(),
         v1::routes(),
+        deliveries::routes(),
         live::routes(),
         metrics::routes(),
         mission::routes(),

@@ -8,7 +8,6 @@ use tidegate::engine::Stop;
 use tidegate::intake::relay::{Relay, RelayOptions};
 use tidegate::intake::{Doing, IntakeOptions};
 use tidegate::model::EventType;
-use tidegate::store::Store as _;
 
 use crate::intake::{Gate, options, until};
 use crate::redis_server::RedisServer;

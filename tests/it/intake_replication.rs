@@ -5,7 +5,6 @@
 use serde_json::{Value, json};
 use tidegate::intake::Doing;
 use tidegate::model::EventType;
-use tidegate::store::Store as _;
 
 use crate::intake::{Gate, json_of, session, until};
 use crate::postgres_server;

@@ -1,6 +1,18 @@
 //! What the forms of signatures have in their headers.
 
 use super::Form;
+use super::secret::Secret;
+use super::verify::Headers;
+
+/// The form that a request is in, by its headers and by the secret that belongs to it.
+pub fn form_of(headers: &Headers, secret: Option<&Secret>) -> Form {
+    let has = |form: &Form| headers.get(form.signature_header()).is_some();
+    let pair = secret.is_some_and(Secret::is_of_pair);
+    match Form::ALL.into_iter().find(has) {
+        Some(Form::Standard) | None if pair => Form::StandardEd25519,
+        found => found.unwrap_or_default(),
+    }
+}
 
 impl Form {
     pub const ALL: [Form; 5] = [Form::Standard, Form::StandardEd25519, Form::Mission, Form::Stripe, Form::Github];

@@ -13,6 +13,7 @@ mod tests;
 mod verify;
 
 pub use explain::{Explanation, explain};
+pub use form::form_of;
 pub use keyring::{Keyring, Term};
 pub use secret::Secret;
 pub use sign::{Outgoing, body_to_send, sign};

@@ -68,6 +68,11 @@ impl Secret {
         Ok(Secret(format!("{PRIVATE}{}", STANDARD.encode(both))))
     }
 
+    /// Whether it is one of a pair of keys, by how it begins.
+    pub(super) fn is_of_pair(&self) -> bool {
+        self.0.starts_with(PRIVATE) || self.0.starts_with(PUBLIC)
+    }
+
     /// The half of a pair that receivers are given; `None` for a shared secret.
     pub fn public(&self) -> Option<String> {
         match self.key(Form::StandardEd25519) {

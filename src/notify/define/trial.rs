@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{DefineOptions, Status};
-use crate::dialect::cloudevents::{OWN_SOURCE, STRUCTURED, structured};
-use crate::dialect::webhook::{Outgoing, body_to_send, sign};
+use crate::dialect::cloudevents::OWN_SOURCE;
+use crate::dialect::webhook::{Outgoing, sign};
 use crate::model::{Content, Error, Instant, Message, Result, SignatureForm};
 use crate::notify::client::{Client, Exchange, Request};
+use crate::notify::letter::Letter;
 
 /// The type of test events.
 pub const TEST_TYPE: &str = "tidegate.test";
@@ -27,8 +28,7 @@ pub(super) async fn send(client: &Client, options: &DefineOptions, status: &Stat
     let subscription = &status.subscription;
     let form = subscription.form;
     let id = test_id()?;
-    let (content_type, text) = text(form, &id, &status.name, now);
-    let body = body_to_send(form, &text)?.into_owned();
+    let Letter { content_type, body } = Letter::write(form, &[&event(&id, &status.name, now)], false)?;
     let source_system = subscription.source_system.as_deref().unwrap_or(&options.source_system);
     let outgoing = Outgoing { id: &id, timestamp: now.0.div_euclid(1_000_000), body: body.as_bytes(), source_system };
     let signed = sign(form, &status.keyring.counting(now), &outgoing)?;
@@ -48,14 +48,10 @@ fn test_id() -> Result<String> {
     Ok(format!("test_{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
 }
 
-/// The test event in the form of the subscription.
-fn text(form: SignatureForm, id: &str, subscription: &str, now: Instant) -> (&'static str, String) {
+/// The test event.
+fn event(id: &str, subscription: &str, now: Instant) -> Message {
     let data = serde_json::json!({ "subscription": subscription, "note": "a test of this webhook" });
-    if form == SignatureForm::Mission {
-        let event = serde_json::json!({ "event": TEST_TYPE, "voucher_id": id, "data": data });
-        return ("application/json", event.to_string());
-    }
-    let message = Message {
+    Message {
         event: 0,
         at: now,
         id: id.to_string(),
@@ -68,6 +64,5 @@ fn text(form: SignatureForm, id: &str, subscription: &str, now: Instant) -> (&'s
         content_type: Some("application/json".to_string()),
         extensions: BTreeMap::new(),
         content: Content::Json(data.to_string()),
-    };
-    (STRUCTURED, structured(&message))
+    }
 }

@@ -1,6 +1,7 @@
 //! `/metrics`: what Prometheus asks for. No recorder is global, so that several services fit into one process.
 
 mod counted;
+mod deliveries;
 mod exposition;
 mod http;
 mod intakes;
@@ -19,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::counted::Counted;
+use self::deliveries::Deliveries;
 use self::exposition::{Exposition, Kind, MEDIA_TYPE};
 use self::http::Requests;
 use super::Service;
@@ -44,6 +46,7 @@ const JOBS_MAX: usize = 200;
 pub struct Metrics {
     pub requests: Requests,
     counted: Arc<Counted>,
+    deliveries: Deliveries,
     /// The last answer, and when it was made.
     answer: Mutex<Option<(Moment, String)>>,
 }
@@ -54,7 +57,8 @@ impl Metrics {
         let counted = Arc::new(Counted::default());
         counted.begin(&store.health().await?);
         tokio::spawn(count(feed.clone(), counted.clone()));
-        Ok(Metrics { requests: Requests::default(), counted, answer: Mutex::default() })
+        let deliveries = Deliveries::begin(store).await?;
+        Ok(Metrics { requests: Requests::default(), counted, deliveries, answer: Mutex::default() })
     }
 }
 
@@ -119,6 +123,7 @@ async fn tell_of_store(service: &Service) -> Result<String> {
     tell_of_work(service, &mut exposition).await?;
     tell_of_sources(service, &mut exposition).await?;
     tell_of_tables(service, &mut exposition).await?;
+    deliveries::tell(service, &mut exposition).await?;
     intakes::tell(service, &mut exposition).await?;
     Ok(exposition.into_text())
 }

@@ -62,6 +62,7 @@ export default {
   'event.run.started': 'Run started',
   'event.run.finished': 'Run ended',
   'event.definition.changed': 'Definition changed',
+  'event.delivery.decided': 'Delivery decided',
   'detail.area': 'area',
   'detail.source': 'source',
   'detail.rows': 'rows',

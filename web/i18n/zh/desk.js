@@ -62,6 +62,7 @@ export default {
   'event.run.started': '运行已开始',
   'event.run.finished': '运行已结束',
   'event.definition.changed': '定义已变更',
+  'event.delivery.decided': '投递已处置',
   'detail.area': '范围',
   'detail.source': '来源',
   'detail.rows': '行数',
