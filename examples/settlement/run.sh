@@ -11,7 +11,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 tidegate="${TIDEGATE:-tidegate}"
 work="$(mktemp -d -t tidegate-settlement-XXXXXX)"
-chmod 755 "$work"
+chmod 711 "$work"
 running=()
 
 finish() {
@@ -90,6 +90,9 @@ done
 cp -r "$here/catalog" "$work/tax/catalog"
 settlement init --quiet
 tax init --quiet
+settlement keys create admin --role admin >"$work/admin.key"
+program_key="$(settlement keys create program --role operate)"
+tax_key="$(settlement keys create tax --role read)"
 serve settlement
 settlement_url="$url"
 serve tax
@@ -97,7 +100,9 @@ tax_url="$url"
 
 say "the tax system takes what the settlement system says"
 sed "s|SETTLEMENT_URL|$settlement_url|" "$here/webhook.toml" >"$work/webhook.toml"
+printf '\n[reconcile]\ntidegates = ["settlement=http://:%s@%s"]\n' "$tax_key" "${settlement_url#http://}" >>"$work/tax/tidegate.toml"
 secret="$(tax inbound add settlement --file "$work/webhook.toml")"
+echo "$tax_key" | tax inbound origin-key settlement --key-file -
 TIDEGATE_WEBHOOK_SECRET="$secret" settlement subscriptions add tax \
     --url "$tax_url/api/v1/webhooks/settlement" --types 'l1_confirmed,voucher.*,invoice.*,settlement.*'
 echo "$publisher" | settlement intake add publisher \
@@ -105,7 +110,7 @@ echo "$publisher" | settlement intake add publisher \
 
 say "a contract is confirmed"
 curl --silent --show-error --fail -X POST "$settlement_url/api/v1/vouchers" \
-    -H 'Content-Type: application/json' -H 'Idempotency-Key: L1-20260102-001' --data @"$here/voucher.json"
+    -H "Authorization: Bearer $program_key" -H 'Content-Type: application/json' -H 'Idempotency-Key: L1-20260102-001' --data @"$here/voucher.json"
 echo
 
 say "an invoice is recorded, another one is, and the first is corrected"
@@ -133,7 +138,7 @@ equal() {
 
 say "the receiver's tables equal the sender's"
 synced=(--ignore synced_at)
-equal "sqlite://$work/settlement/tidegate.db#voucher" store:tax_contract --key voucher_no \
+equal settlement#voucher store:tax_contract --key voucher_no \
     --columns voucher_no,source_reference_no,counterparty_name,amount,currency,status,version \
     --name source_reference_no=contract_no --name counterparty_name=supplier --name version=source_version
 equal "$publisher#invoice" store:tax_invoice_cache --name id=invoice_id --name version=source_version "${synced[@]}"
