@@ -81,6 +81,7 @@ pub struct Options {
     pub read: Read,
     pub mirror: Mirror,
     pub serve: Serve,
+    pub events: Events,
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
@@ -453,6 +454,22 @@ pub struct Serve {
     pub socket_recover_kb: usize,
     pub heartbeat_seconds: u64,
     pub poll_ms: u64,
+}
+
+/// How events are taken in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    pub body_kb_max: usize,
+    pub batch_max: usize,
+    pub content_kb_max: usize,
+    pub attribute_bytes_max: usize,
+    pub extensions_max: usize,
+    pub queue: usize,
+    pub commit_events: usize,
+    pub commit_kb: usize,
+    pub idempotency_hours: u32,
+    pub look_through: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]

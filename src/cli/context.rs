@@ -13,6 +13,7 @@ use crate::log::Log;
 use crate::model::{CatchUp, Clock, Error, Result};
 use crate::notify::client::ClientOptions;
 use crate::notify::define::{DefineOptions, Subscriptions};
+use crate::publish::{Limits, PublishOptions, Publisher, voucher};
 use crate::read::{ReadOptions, Reader};
 use crate::scheduler::{Control, JobOptions};
 use crate::source::Source;
@@ -206,6 +207,28 @@ impl Context {
     /// What people and programs may ask of jobs and runs.
     pub fn control(&self, store: Arc<dyn Store>) -> Control {
         Control::new(store, self.catalog.clone(), self.clock.clone(), self.job_options())
+    }
+
+    pub fn publish_options(&self) -> PublishOptions {
+        let events = &self.options().events;
+        PublishOptions {
+            limits: Limits {
+                attribute_bytes_max: events.attribute_bytes_max,
+                extensions_max: events.extensions_max,
+                content_bytes_max: events.content_kb_max * 1024,
+                batch_max: events.batch_max,
+            },
+            queue: events.queue,
+            commit_events: events.commit_events,
+            commit_bytes: events.commit_kb * 1024,
+            once_hours: events.idempotency_hours,
+        }
+    }
+
+    /// Takes events and vouchers in, as long as it or a clone of it lives.
+    pub fn publisher(&self, store: Arc<dyn Store>) -> Publisher {
+        let vouchers = self.catalog.get(voucher::TABLE).ok().cloned();
+        Publisher::start(store, vouchers, self.clock.clone(), self.publish_options())
     }
 
     pub fn intake_options(&self) -> IntakeOptions {

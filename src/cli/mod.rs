@@ -27,6 +27,7 @@ pub mod migrate;
 pub mod plan;
 mod poll;
 pub mod progress;
+pub mod publish;
 pub mod quarantine;
 mod receiving;
 pub mod reconcile;
@@ -138,6 +139,8 @@ pub enum Command {
     Poll(poll::Args),
     /// The catalogue: every table, or one in full
     Datasets(datasets::Args),
+    /// Say what happened: events to a service, or straight into the store
+    Publish(publish::Args),
     /// Ways in which publishers' events come without a call: outboxes, replication, Redis Streams
     Intake(intake::Args),
     /// Serve the store in a source's own dialect
@@ -190,6 +193,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,
+        Command::Publish(args) => publish::run(&context, args).await,
         Command::Intake(args) => intake::run(&context, args).await,
         Command::Serve(args) => serve::run(&context, args).await,
         Command::Subscriptions(args) => subscriptions::run(&context, args).await,

@@ -18,7 +18,7 @@ use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
-use crate::publish::{PublishOptions, Publisher};
+use crate::publish::Publisher;
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
 use crate::serve::live::{Live, SocketOptions};
@@ -150,6 +150,7 @@ pub struct Servers<'c> {
     store: Arc<dyn Store>,
     feed: Feed,
     engines: Engines,
+    publisher: Publisher,
     stop: Stop,
     serving: JoinSet<Result<()>>,
     keeps_log: bool,
@@ -160,7 +161,8 @@ impl<'c> Servers<'c> {
         let poll = Duration::from_millis(context.options().serve.poll_ms);
         let feed = Feed::start(store.clone(), FeedOptions { poll, ..FeedOptions::default() }).await?;
         let engines = context.engines(store.clone());
-        Ok(Servers { context, store, feed, engines, stop: stop.clone(), serving: JoinSet::new(), keeps_log: false })
+        let (publisher, stop) = (context.publisher(store.clone()), stop.clone());
+        Ok(Servers { context, store, feed, engines, publisher, stop, serving: JoinSet::new(), keeps_log: false })
     }
 
     /// Levels as the store has them, and records that matter kept in it.
@@ -208,6 +210,7 @@ impl<'c> Servers<'c> {
             reconciler: super::reconciling::reconciler(context, store.clone()),
             subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
+            publisher: self.publisher.clone(),
             log: context.log.clone(),
             store,
             catalog: context.catalog.clone(),
@@ -248,7 +251,7 @@ impl<'c> Servers<'c> {
     /// Intakes, and the relay of the log.
     fn carry(&mut self) {
         let context = self.context;
-        let publisher = Publisher::start(self.store.clone(), None, context.clock.clone(), PublishOptions::default());
+        let publisher = self.publisher.clone();
         let parts = intake::Parts {
             store: self.store.clone(),
             clock: context.clock.clone(),
@@ -396,6 +399,8 @@ fn service_options(context: &Context, address: &SocketAddr) -> ServeOptions {
         arrival: Duration::from_secs(serve.header_seconds),
         request: Duration::from_secs(serve.request_seconds),
         body_bytes_max: serve.body_kb_max as usize * 1024,
+        event_body_bytes_max: context.options().events.body_kb_max * 1024,
+        event_look_through: context.options().events.look_through,
         requests_per_minute: serve.requests_per_minute,
         logins_per_minute: serve.logins_per_minute,
         page_rows: serve.page_rows,

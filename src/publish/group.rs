@@ -6,13 +6,19 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::once;
 use super::plan::{Plan, Planned};
 use super::{Done, Job, PublishOptions, Work};
-use crate::model::{Clock, Content, Dataset, Error, ErrorKind, Message, Published, Receipt, Result};
+use crate::model::{
+    Change, Clock, Commit, Content, Dataset, Error, ErrorKind, Instant, Message, Published, Receipt, Result,
+};
 use crate::store::Store;
 
 /// Times that numbers are taken anew because another process was quicker.
 const RACES_MAX: u32 = 20;
+
+/// Between looks for idempotency keys whose time has passed.
+const FORGET_EVERY_MS: i64 = 3_600_000;
 
 pub(super) struct Writer {
     store: Arc<dyn Store>,
@@ -37,6 +43,7 @@ impl Writer {
     /// Writes until nobody can send any more.
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         let mut later = VecDeque::new();
+        let mut forgot_at = None;
         loop {
             let first = match later.pop_front() {
                 Some(job) => job,
@@ -45,10 +52,25 @@ impl Writer {
                     None => return,
                 },
             };
+            self.forget(&mut forgot_at).await;
             let group = self.gather(first, &mut later, &mut jobs);
             for job in self.write(group).await.into_iter().rev() {
                 later.push_front(job);
             }
+        }
+    }
+
+    /// Forgets idempotency keys whose time has passed, now and then.
+    async fn forget(&self, forgot_at: &mut Option<Instant>) {
+        let now = self.clock.now();
+        if forgot_at.is_some_and(|at| now.millis_since(at) < FORGET_EVERY_MS) {
+            return;
+        }
+        *forgot_at = Some(now);
+        let before = now.plus_seconds(-i64::from(self.options.once_hours) * 3_600);
+        let changes = vec![Change::ForgetStands { prefix: once::PREFIX.to_string(), before }];
+        if let Err(error) = self.store.commit(Commit { at: now, fence: None, changes }).await {
+            tracing::warn!(%error, "old idempotency keys are not forgotten yet");
         }
     }
 
@@ -122,7 +144,7 @@ fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Storage | ErrorKind::Transient | ErrorKind::Interrupted)
 }
 
-fn answer(group: impl Iterator<Item = Planning>, receipt: Receipt, at: crate::model::Instant) -> Vec<Job> {
+fn answer(group: impl Iterator<Item = Planning>, receipt: Receipt, at: Instant) -> Vec<Job> {
     let mut published = receipt.published.into_iter();
     let mut later = Vec::new();
     for (job, planned) in group {

@@ -15,7 +15,7 @@ use super::layers::{self, RequestId};
 use super::problem::{Detail, Problem};
 use super::rates::Rates;
 use super::trail::{self, Deed, Trail};
-use super::{ServeOptions, Service};
+use super::{ServeOptions, Service, events};
 
 /// The cookie of the dashboard's session.
 pub const COOKIE: &str = "tidegate_session";
@@ -174,7 +174,9 @@ pub async fn guarded(State(service): State<Service>, request: Request, next: Nex
         }
         access.ring.note_use(&caller.name);
         let (mut request, body) = layers::gather(&service, request).await?;
-        deed.parameters = trail::parameters(request.uri().query(), &body);
+        // What is published is kept as an event: its content is nobody's parameter.
+        let body = if events::carries(&deed.route) { &[] } else { &body[..] };
+        deed.parameters = trail::parameters(request.uri().query(), body);
         request.extensions_mut().insert(caller);
         request.extensions_mut().insert(standing);
         Ok(next.run(request).await)
@@ -236,7 +238,7 @@ async fn leave_trail(access: &Access, deed: &Deed, reads: bool, response: Respon
     let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     if refused {
         access.trail.refusal(deed, status);
-    } else if !reads {
+    } else if !reads && !(events::carries(&deed.route) && status.is_success()) {
         access.trail.change(deed, status).await;
     }
     if status == StatusCode::UNAUTHORIZED {
@@ -276,8 +278,11 @@ pub fn refuse_other_sites(method: &Method, headers: &HeaderMap, allowed: &[Strin
         return Err(problem.hint("name the site under serve.cors_origins, or send a key in a header"));
     }
     let said = text("sec-fetch-site").is_some() || origin.is_some() || headers.contains_key(OWN_REQUEST);
-    let is_json = text("content-type").is_some_and(|kind| kind.starts_with("application/json"));
-    if said || is_json || upgrades || *method != Method::POST {
+    let json = ["application/json", "application/cloudevents"];
+    let is_json = text("content-type").is_some_and(|kind| json.iter().any(|json| kind.starts_with(json)));
+    // No page of another site can send it without being asked about first.
+    let is_event = headers.contains_key("ce-specversion");
+    if said || is_json || is_event || upgrades || *method != Method::POST {
         return Ok(());
     }
     let detail = "the request does not say that it comes from a program or a page of our own";

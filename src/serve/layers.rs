@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use super::problem::Problem;
-use super::{Service, random};
+use super::{Service, events, random};
 use crate::model::Error;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -198,7 +198,12 @@ pub async fn in_time(State(service): State<Service>, request: Request, next: Nex
 
 /// Reads the body as a whole: within its limit of size, and in time.
 pub async fn gather(service: &Service, request: Request) -> Result<(Request, Bytes), Problem> {
-    gather_within(service, request, service.options.body_bytes_max).await
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let limit = match events::carries(route) {
+        true => service.options.event_body_bytes_max,
+        false => service.options.body_bytes_max,
+    };
+    gather_within(service, request, limit).await
 }
 
 /// The same within a limit of its own.
@@ -224,7 +229,7 @@ pub async fn gather_within(service: &Service, request: Request, limit: usize) ->
 
 fn too_large() -> Problem {
     Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large")
-        .hint("serve.body_kb_max is the limit, and receive.body_kb_max of webhooks")
+        .hint("serve.body_kb_max is the limit, events.body_kb_max of events, and receive.body_kb_max of webhooks")
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {

@@ -10,6 +10,7 @@ mod cors;
 pub mod deliveries;
 mod docs;
 mod envelope;
+mod events;
 mod extract;
 pub mod inbounds;
 mod intakes;
@@ -61,6 +62,7 @@ use crate::feed::Feed;
 use crate::log::Log;
 use crate::model::{Clock, Error, Instant, Result};
 use crate::notify::define::Subscriptions;
+use crate::publish::Publisher;
 use crate::read::Reader;
 use crate::receive::{Control as Inbounds, Receiver};
 use crate::reconcile::Reconciler;
@@ -84,6 +86,10 @@ pub struct ServeOptions {
     /// After which a request is given up.
     pub request: Duration,
     pub body_bytes_max: usize,
+    /// Of requests that carry events or vouchers.
+    pub event_body_bytes_max: usize,
+    /// Entries of the log that one page of a filtered list looks through.
+    pub event_look_through: usize,
     /// 0: no limit.
     pub requests_per_minute: u32,
     pub logins_per_minute: u32,
@@ -113,6 +119,8 @@ impl Default for ServeOptions {
             arrival: Duration::from_secs(10),
             request: Duration::from_secs(60),
             body_bytes_max: 1024 * 1024,
+            event_body_bytes_max: 4 * 1024 * 1024,
+            event_look_through: 20_000,
             requests_per_minute: 12_000,
             logins_per_minute: 10,
             page_rows: 200,
@@ -150,6 +158,7 @@ pub struct Parts {
     pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,
+    pub publisher: Publisher,
     pub feed: Feed,
     pub live: Live,
     /// Takes calls of inbound webhooks in.
@@ -242,6 +251,7 @@ fn modules() -> Vec<OpenApiRouter<Service>> {
         intakes::routes(),
         logs::routes(),
         v1::routes(),
+        events::routes(),
         deliveries::routes(),
         live::routes(),
         metrics::routes(),

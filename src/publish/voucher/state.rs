@@ -36,6 +36,16 @@ pub enum Reached {
     Failed,
 }
 
+impl Reached {
+    pub fn name(self) -> &'static str {
+        match self {
+            Reached::Waiting => "waiting",
+            Reached::Delivered => "delivered",
+            Reached::Failed => "failed",
+        }
+    }
+}
+
 /// The state of a voucher from what became of the event of its newest version at each of its targets. `reached`: by the
 /// name of a target; a target that nothing is known of waits.
 pub fn sync_state(voucher: &Voucher, reached: impl Fn(&str) -> Reached) -> SyncState {
