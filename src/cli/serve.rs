@@ -1,10 +1,11 @@
 //! `tidegate serve`: jobs, API, dashboard and mirrors over one store.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
 use super::carrying;
@@ -211,6 +212,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            reconciler: super::reconciling::reconciler(context, store.clone()),
             subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             publisher: self.publisher.clone(),
@@ -237,7 +239,8 @@ impl<'c> Servers<'c> {
         let waiting = Arc::new(ByClock(context.clock.clone()));
         let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
         let engines = self.engines.clone();
-        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
+        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting)
+            .reconciling(super::reconciling::reconciler(context, self.store.clone()));
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
         self.carry();
@@ -382,8 +385,26 @@ fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
     }
 }
 
+/// Clients that may wait to be accepted, as far as the system allows: after a restart all of them come at once, and whoever
+/// finds no room tries again a second later, then three, then seven.
+const WAITING_MAX: u32 = 4_096;
+
+async fn listen_on(listen: &str) -> io::Result<TcpListener> {
+    let mut refused = None;
+    for address in tokio::net::lookup_host(listen).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that was left a moment ago is free.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(WAITING_MAX)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
 async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
+    let listener = listen_on(listen).await.map_err(|error| {
         let message = format!("listening on {listen} failed: {error}");
         Error::invalid(message)
             .caused_by(error)

@@ -20,6 +20,7 @@ use super::keys::KeyRange;
 use super::message::{Message, Published};
 use super::outgoing::{Attempted, Chosen, Decision};
 use super::received::Received;
+use super::reconciliation::Reconciled;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
@@ -245,6 +246,8 @@ pub enum Change {
     Copied(Piece),
     /// The copy is complete and was found equal; the store is one like any other.
     CopyEnds,
+    /// Reports of reconciliations and what became of their differences.
+    Reconciled(Reconciled),
     /// A fact without rows of its own.
     Event {
         kind: EventType,
@@ -362,6 +365,8 @@ pub struct Receipt {
     pub published: Vec<Published>,
     /// The fence of each `Change::TakeDuty`, in order.
     pub duties: Vec<i64>,
+    /// The number of each `Reconciled::Report`, in order.
+    pub reports: Vec<i64>,
     /// The last event in the log after this commit.
     pub last_event: u64,
 }

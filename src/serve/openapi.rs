@@ -42,6 +42,7 @@ const TAGS: [(&str, &str); 13] = [
     ("data", "Tables, rows, bars, statements and securities."),
     ("state", "What is there, what is missing, and why."),
     ("work", "Runs, tasks, failures and jobs."),
+    ("reconciliation", "Whether two tables hold the same rows, and mending the one that does not."),
     ("events", "Business events and vouchers: publish them, read the log."),
     ("deliveries", "Events on their way to subscriptions: what waits, every attempt, decisions, replays, figures."),
     ("sources", "The doors that data comes through."),

@@ -69,6 +69,10 @@ macro_rules! store_suite {
             runs_say_what_becomes_of_them,
             definitions_are_changed_as_they_were_read_and_their_bodies_told_nobody,
             the_journal_is_filtered_paged_and_forgotten,
+            a_report_is_kept_with_its_differences_and_its_event_has_no_value,
+            reports_are_listed_newest_first_and_old_ones_forgotten_by_name,
+            repaired_differences_are_marked_until_the_repair_is_taken_back,
+            the_last_event_about_a_row_is_found_by_its_subject_or_key,
             whoever_waits_is_told_of_commits,
             events_and_commits_are_found_by_what_they_are_about,
         );

@@ -2,7 +2,7 @@
 
 import { act, api, useGet } from '../api.js';
 import { Button, Card, Choice, Field, SelectField, State, TextField } from '../components.js';
-import { t, word } from '../i18n.js';
+import { said, t, word } from '../i18n.js';
 import { html, useState } from '../view.js';
 import { FORMS } from './subscriptions/words.js';
 
@@ -65,6 +65,6 @@ function Verdict({ verdict }) {
     ${!verdict && html`<p class="soft">${t('sig.verdict.none')}</p>`}
     ${verdict && html`<p class="lead"><${State} tone=${verdict.matches ? 'good' : 'bad'}>${t(verdict.matches ? 'sig.matches' : 'sig.matches.not')}<//></p>
       <p class="soft">${t('sig.form.was', { form: t(`subs.form.${verdict.form}`) })}${verdict.made_with > 0 ? ` · ${t('sig.made.with.old')}` : ''}</p>
-      <ol class="reasons">${verdict.reasons.map((reason) => html`<li key=${reason.code}><b>${word('sig.reason', reason.code)}</b><p>${reason.text}</p></li>`)}</ol>`}
+      <ol class="reasons">${verdict.reasons.map((reason) => html`<li key=${reason.code}><b>${word('sig.reason', reason.code)}</b><p>${said(reason.text)}</p></li>`)}</ol>`}
   </div><//>`;
 }
