@@ -65,6 +65,7 @@ mod store_lacks;
 mod store_laws;
 mod store_model;
 mod store_postgres;
+mod store_received;
 mod store_reconciliations;
 mod store_runs;
 mod store_sqlite;
