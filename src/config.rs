@@ -85,7 +85,7 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
-    pub intake: Intake,
+    pub intakes: Intakes,
     pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
@@ -514,6 +514,24 @@ pub struct Notify {
     pub rotation_hours: u32,
     pub source_system: String,
     pub tolerance_seconds: u32,
+    pub lease_seconds: u64,
+    pub requests: usize,
+    pub requests_per_subscription: usize,
+    pub held: usize,
+    pub held_per_key: usize,
+    pub content_mb: usize,
+    pub match_events: usize,
+    pub commit_attempts: usize,
+    pub detail_characters: usize,
+    pub attempts_days: u32,
+    pub watch_seconds: u64,
+    pub watch_attempts_min: u64,
+    pub alert_success_percent: [f64; 3],
+    pub alert_delay_seconds: [f64; 3],
+    pub alert_failures: [f64; 3],
+    pub alert_backlog: [f64; 3],
+    pub alert_failed_in_a_row: [f64; 3],
+    pub alert_retries: [f64; 3],
 }
 
 impl Notify {
@@ -548,7 +566,7 @@ pub struct Receive {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Intake {
+pub struct Intakes {
     pub enabled: bool,
     pub batch: usize,
     pub poll_ms: u64,

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod baostock;
+mod carrying;
 pub mod changes;
 pub mod compare;
 pub mod configuration;

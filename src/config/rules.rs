@@ -34,6 +34,8 @@ pub enum Rule {
     Subnets,
     /// A list of seconds to wait.
     Waits,
+    /// Three figures: from where on something is an info, a warning, severe.
+    Levels,
     /// What a header may say: visible characters.
     Header,
     /// A list of some of these.
@@ -246,6 +248,24 @@ pub const RULES: &[(&str, Rule)] = &[
     ("notify.rotation_hours", Integer(0, 720)),
     ("notify.source_system", Header),
     ("notify.tolerance_seconds", Integer(1, 86_400)),
+    ("notify.lease_seconds", Integer(1, 3_600)),
+    ("notify.requests", Integer(1, 10_000)),
+    ("notify.requests_per_subscription", Integer(1, 1_000)),
+    ("notify.held", Integer(2, 1_000_000)),
+    ("notify.held_per_key", Integer(1, 100_000)),
+    ("notify.content_mb", Integer(0, 65_536)),
+    ("notify.match_events", Integer(1, 10_000)),
+    ("notify.commit_attempts", Integer(1, 10_000)),
+    ("notify.detail_characters", Integer(0, 10_000)),
+    ("notify.attempts_days", Integer(1, 36_500)),
+    ("notify.watch_seconds", Integer(1, 86_400)),
+    ("notify.watch_attempts_min", Integer(1, 1_000_000)),
+    ("notify.alert_success_percent", Levels),
+    ("notify.alert_delay_seconds", Levels),
+    ("notify.alert_failures", Levels),
+    ("notify.alert_backlog", Levels),
+    ("notify.alert_failed_in_a_row", Levels),
+    ("notify.alert_retries", Levels),
     ("receive.tolerance_seconds", Integer(1, 86_400)),
     ("receive.body_kb_max", Integer(1, 1_048_576)),
     ("receive.calls_per_minute", Integer(0, 10_000_000)),
@@ -259,19 +279,19 @@ pub const RULES: &[(&str, Rule)] = &[
     ("receive.origin_mb_max", Integer(1, 1_024)),
     ("receive.origin_events_max", Integer(1, 100_000)),
     ("receive.kept_days", Integer(0, 36_500)),
-    ("intake.enabled", Any),
-    ("intake.batch", Integer(1, 100_000)),
-    ("intake.poll_ms", Integer(5, 3_600_000)),
-    ("intake.connect_seconds", Integer(1, 3_600)),
-    ("intake.answer_seconds", Integer(1, 3_600)),
-    ("intake.message_mb_max", Integer(1, 1_024)),
-    ("intake.retry_first_ms", Integer(1, 600_000)),
-    ("intake.retry_cap_ms", Integer(1, 86_400_000)),
-    ("intake.lease_seconds", Integer(1, 3_600)),
-    ("intake.lag_seconds", Integer(1, 3_600)),
-    ("intake.lag_rows", Integer(1, 1_000_000_000_000)),
-    ("intake.lag_mb", Integer(1, 1_048_576)),
-    ("intake.lag_entries", Integer(1, 1_000_000_000_000)),
+    ("intakes.enabled", Any),
+    ("intakes.batch", Integer(1, 100_000)),
+    ("intakes.poll_ms", Integer(5, 3_600_000)),
+    ("intakes.connect_seconds", Integer(1, 3_600)),
+    ("intakes.answer_seconds", Integer(1, 3_600)),
+    ("intakes.message_mb_max", Integer(1, 1_024)),
+    ("intakes.retry_first_ms", Integer(1, 600_000)),
+    ("intakes.retry_cap_ms", Integer(1, 86_400_000)),
+    ("intakes.lease_seconds", Integer(1, 3_600)),
+    ("intakes.lag_seconds", Integer(1, 3_600)),
+    ("intakes.lag_rows", Integer(1, 1_000_000_000_000)),
+    ("intakes.lag_mb", Integer(1, 1_048_576)),
+    ("intakes.lag_entries", Integer(1, 1_000_000_000_000)),
     ("relay.redis", Rule::Secret),
     ("relay.prefix", Any),
     ("relay.streams", Integer(1, 1_024)),
@@ -353,6 +373,9 @@ impl Rule {
             (Waits, Value::Array(entries)) if entries.len() > WAITS_MAX || !entries.iter().all(is_wait) => {
                 format!("a list in brackets of at most {WAITS_MAX} numbers from 0.1 to 604800")
             }
+            (Levels, Value::Array(entries)) if entries.len() != 3 || !entries.iter().all(is_level) => {
+                "three numbers from 0 on in brackets: for info, warning and severe".to_owned()
+            }
             (Header, _) if !is_header(text) => "1 to 64 visible characters of ASCII".to_owned(),
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
             _ => return None,
@@ -389,6 +412,11 @@ const WAITS_MAX: usize = 50;
 fn is_wait(entry: &Value) -> bool {
     let seconds = entry.as_float().or(entry.as_integer().map(|seconds| seconds as f64));
     seconds.is_some_and(|seconds| (0.1..=604_800.0).contains(&seconds))
+}
+
+fn is_level(entry: &Value) -> bool {
+    let level = entry.as_float().or(entry.as_integer().map(|level| level as f64));
+    level.is_some_and(|level| level.is_finite() && level >= 0.0)
 }
 
 fn is_subnet(entry: &Value) -> bool {

@@ -208,7 +208,8 @@ pub enum Change {
         duty: String,
         fence: i64,
     },
-    /// Events on their way to subscriptions. One that a subscription has not settled yet stays as it is.
+    /// Events on their way to subscriptions. One that waits already stays as it is; one that has no attempt left waits
+    /// again.
     Deliver(Vec<Delivery>),
     /// Attempts, and what follows for their deliveries. What a person has decided meanwhile stays, unless it is settled.
     Attempted(Vec<Attempted>),

@@ -418,7 +418,7 @@ impl Replays {
         let changes = vec![Change::Deliver(deliveries), Change::Stand { name: by, place: after }];
         self.carrier.term.commit(changes).await?;
         if sent > 0 {
-            self.lanes.reread(&window.subscription);
+            self.lanes.reread(&window.subscription, false);
         }
         if found.to >= window.to {
             return self.finish(number, revision, &replay, ReplayState::Done).await;

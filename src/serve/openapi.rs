@@ -44,6 +44,7 @@ const TAGS: [(&str, &str); 13] = [
     ("work", "Runs, tasks, failures and jobs."),
     ("reconciliation", "Whether two tables hold the same rows, and mending the one that does not."),
     ("events", "Business events and vouchers: publish them, read the log."),
+    ("deliveries", "Events on their way to subscriptions: what waits, every attempt, decisions, replays, figures."),
     ("sources", "The doors that data comes through."),
     ("webhooks", "Webhooks that others call, and what they bring."),
     ("access", "Keys, sessions, secrets, settings, and who changed what."),

@@ -24,6 +24,8 @@ macro_rules! store_suite {
             an_older_version_never_overwrites_a_newer_one,
             another_content_of_the_same_version_waits_until_a_newer_one_comes,
             rows_that_are_named_are_withdrawn_and_no_others,
+            a_webhook_takes_a_message_in_once_and_what_waits_is_settled_once,
+            received_messages_are_found_by_what_they_are_about_and_old_ones_forgotten,
             a_row_whose_day_moves_is_counted_where_it_is,
             a_new_claim_cuts_what_it_overlaps,
             a_claim_of_the_market_replaces_those_of_securities_inside,

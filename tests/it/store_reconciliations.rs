@@ -16,7 +16,7 @@ pub fn report(name: Option<&str>) -> Report {
         id: 0,
         name: name.map(str::to_owned),
         wanted: Wanted { source: "erp#contract".into(), target: "store:contracts".into(), ..Wanted::default() },
-        outcome: Outcome::Different,
+        outcome: reconciliation::Outcome::Different,
         started_at: at(3),
         finished_at: at(4),
         counts: model_counts(),

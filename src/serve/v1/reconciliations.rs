@@ -313,6 +313,8 @@ struct RepairResult {
     /// Differences that are refused, because their rows have changed since the report.
     changed_since: Vec<u64>,
     mended: u64,
+    /// Events that were sent again, where that is the way to mend the target.
+    replayed: u64,
     /// Rows that were compared again and are equal.
     verified: u64,
     still_different: u64,
@@ -403,6 +405,7 @@ fn result(repaired: Repaired, applied: Option<Option<String>>) -> RepairResult {
         equal_already: repaired.equal_already,
         changed_since: repaired.changed_since,
         mended: repaired.mended,
+        replayed: repaired.replayed,
         verified: repaired.verified,
         still_different: repaired.still_different,
         undo_file: applied.flatten(),

@@ -705,6 +705,7 @@ mod tests {
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
             published: vec![Published { event: 11, was: Offered::New }, Published { event: 3, was: Offered::Same }],
             duties: vec![4],
+            reports: vec![8],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();
