@@ -272,7 +272,7 @@ impl<'c> Servers<'c> {
         let parts = intake::Parts {
             store: self.store.clone(),
             clock: context.clock.clone(),
-            publisher,
+            publisher: self.publisher.clone(),
             options: context.intake_options(),
             worker: crate::engine::lease::worker_name(),
         };
