@@ -268,7 +268,6 @@ impl<'c> Servers<'c> {
     /// Intakes, and the relay of the log.
     fn carry(&mut self) {
         let context = self.context;
-        let publisher = self.publisher.clone();
         let parts = intake::Parts {
             store: self.store.clone(),
             clock: context.clock.clone(),
