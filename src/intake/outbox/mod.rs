@@ -2,11 +2,11 @@
 //! they tell.
 //!
 //! A plain `id > cursor` loses rows: a transaction that took its number early may commit late. So nothing here goes by
-//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens after
-//! the commit that published it. In the mode `cursor` only rows are read of transactions before the oldest one that still
-//! runs: those are decided, and all that they will ever have written is there. Of these, a row waits while a row with a
-//! smaller order is there whose transaction is not among them: so rows of one key come in the order in which they were
-//! written, whoever took a number when.
+//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens
+//! after the commit that published it. In the mode `cursor` only rows are read of transactions before the oldest one
+//! that still runs: those are decided, and all that they will ever have written is there. Of these, a row waits while
+//! a row with a smaller order is there whose transaction is not among them: so rows of one key come in the order in
+//! which they were written, whoever took a number when.
 
 mod layout;
 mod place;
