@@ -34,7 +34,7 @@ pub const PROBLEMS: [(u16, &str, &str); 15] = [
 ];
 
 /// In the order in which the page shows them; others follow.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
     ("multi-period sync", "Work over several periods at once, as older programs know it."),
     ("sync status", "Ranges of days, as older programs know them."),
