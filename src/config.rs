@@ -77,6 +77,7 @@ pub struct Options {
     pub sync: Sync,
     pub failover: Failover,
     pub sources: Sources,
+    pub reconcile: Reconcile,
     pub read: Read,
     pub mirror: Mirror,
     pub serve: Serve,
@@ -84,7 +85,7 @@ pub struct Options {
     pub jobs: Jobs,
     pub notify: Notify,
     pub receive: Receive,
-    pub intake: Intake,
+    pub intakes: Intakes,
     pub relay: Relay,
     pub cache: Cache,
     pub import: Import,
@@ -276,6 +277,36 @@ impl Tushare {
     /// Calls per minute and API; `None` for the figure of the points tier.
     pub fn per_minute(&self) -> Option<u32> {
         (self.per_minute > 0).then_some(self.per_minute)
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconcile {
+    tidegates: Vec<Secret>,
+    pub leaf_rows: u64,
+    pub fan_out: u64,
+    pub rows_max: u64,
+    pub seconds_max: u64,
+    pub differences_max: u64,
+    pub settle_ms: u64,
+    pub looks_max: u32,
+    pub position_seconds: u64,
+    pub alert_differences: u64,
+    pub reports_kept: usize,
+    pub repair_rows_max: u64,
+    pub repair_batch_rows: usize,
+    pub auto_rows_max: u64,
+    pub undo_folder: PathBuf,
+    pub statement_timeout_seconds: u64,
+    pub connect_timeout_seconds: u64,
+    pub body_mb_max: usize,
+}
+
+impl Reconcile {
+    /// Names of other Tidegates with their addresses.
+    pub fn tidegates(&self) -> Vec<(String, Secret)> {
+        self.tidegates.iter().filter_map(|entry| rules::tidegate(entry.expose())).collect()
     }
 }
 
@@ -483,6 +514,24 @@ pub struct Notify {
     pub rotation_hours: u32,
     pub source_system: String,
     pub tolerance_seconds: u32,
+    pub lease_seconds: u64,
+    pub requests: usize,
+    pub requests_per_subscription: usize,
+    pub held: usize,
+    pub held_per_key: usize,
+    pub content_mb: usize,
+    pub match_events: usize,
+    pub commit_attempts: usize,
+    pub detail_characters: usize,
+    pub attempts_days: u32,
+    pub watch_seconds: u64,
+    pub watch_attempts_min: u64,
+    pub alert_success_percent: [f64; 3],
+    pub alert_delay_seconds: [f64; 3],
+    pub alert_failures: [f64; 3],
+    pub alert_backlog: [f64; 3],
+    pub alert_failed_in_a_row: [f64; 3],
+    pub alert_retries: [f64; 3],
 }
 
 impl Notify {
@@ -517,7 +566,7 @@ pub struct Receive {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Intake {
+pub struct Intakes {
     pub enabled: bool,
     pub batch: usize,
     pub poll_ms: u64,

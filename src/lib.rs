@@ -19,6 +19,7 @@ pub mod plan;
 pub mod publish;
 pub mod read;
 pub mod receive;
+pub mod reconcile;
 pub mod scheduler;
 pub mod serve;
 pub mod sim;

@@ -36,14 +36,14 @@ async function problemOf(response) {
   return new Problem({ ...told, status: response.status, title: told.title || response.statusText });
 }
 
-async function ask(method, path, { query, body, signal, raw } = {}) {
+async function ask(method, path, { query, body, signal, raw, text: asText, type } = {}) {
   const url = address(path, query);
   const headers = { Accept: 'application/json', 'X-Tidegate-Request': '1' };
-  if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (body !== undefined) headers['Content-Type'] = type ?? 'application/json';
   let response;
   try {
     response = await fetch(url, {
-      method, headers, signal, credentials: 'same-origin', body: body === undefined ? undefined : JSON.stringify(body),
+      method, headers, signal, credentials: 'same-origin', body: typeof body === 'string' || body === undefined ? body : JSON.stringify(body),
     });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
@@ -51,6 +51,7 @@ async function ask(method, path, { query, body, signal, raw } = {}) {
   }
   if (!response.ok) throw await problemOf(response);
   if (raw) return response;
+  if (asText) return response.text();
   if (response.status === 204) return null;
   const tag = response.headers.get('ETag');
   const before = method === 'GET' && tag ? answers.get(url) : undefined;
@@ -66,8 +67,9 @@ async function ask(method, path, { query, body, signal, raw } = {}) {
 }
 
 export const api = {
-  /** `api.get('/api/v1/tasks', { query: { limit: 20 }, signal })`; `raw: true` gives the response itself. */
+  /** `api.get('/api/v1/tasks', { query: { limit: 20 }, signal })`; `raw: true` gives the response itself, `text: true` its text. */
   get: (path, options) => ask('GET', path, options),
+  /** A body that is a text goes out as it is; `type` is its media type. */
   post: (path, body, options) => ask('POST', path, { ...options, body: body ?? {} }),
   put: (path, body, options) => ask('PUT', path, { ...options, body }),
   delete: (path, options) => ask('DELETE', path, options),
@@ -89,9 +91,10 @@ export async function act(promise, done) {
 /**
  * Keeps an answer on the page: `const { data, problem, loading, reload } = useGet(path, { query, channels, seconds })`.
  * `path` null asks nothing. A word on one of `channels` (live.js) asks again, at most once a `calm` milliseconds;
- * `concerns(data)` may say that a word does not matter here; `seconds` asks again by the clock. The answer before stays while the next one is on its way.
+ * `concerns(data)` may say that a word does not matter here; `seconds` asks again by the clock, `text` keeps
+ * the answer as text. The answer before stays while the next one is on its way.
  */
-export function useGet(path, { query, channels = [], concerns, seconds = 0, calm = 700 } = {}) {
+export function useGet(path, { query, channels = [], concerns, seconds = 0, calm = 700, text = false } = {}) {
   const url = path && address(path, query);
   const [state, setState] = useState({ url: null, data: undefined, problem: null });
   const runner = useRef(null);
@@ -108,7 +111,7 @@ export function useGet(path, { query, channels = [], concerns, seconds = 0, calm
       busy = true;
       do {
         again = false;
-        const next = await api.get(url, { signal: control.signal }).then((data) => ({ data }), (problem) => ({ problem }));
+        const next = await api.get(url, { signal: control.signal, text }).then((data) => ({ data }), (problem) => ({ problem }));
         if (control.signal.aborted) return;
         setState((before) => {
           const { data = before.url === url ? before.data : undefined, problem = null } = next;

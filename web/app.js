@@ -33,7 +33,10 @@ function Menu({ open, onClose }) {
   </nav>`;
 }
 
-/** How many failures wait for a person, for the menu. */
+/** Of each page, which kinds of things that need a person are mended there. */
+const MENDED = { failures: ['failure', 'quarantine', 'conflict'], deliveries: ['delivery'], subscriptions: ['receiver'], reconciliations: ['difference'] };
+
+/** How many things wait for a person, by page, for the menu. */
 function useAttention() {
   const [found, setFound] = useState({});
   useEffect(() => {
@@ -41,8 +44,8 @@ function useAttention() {
     const ask = () => {
       timer = null;
       api.get('/api/v1/overview').then((overview) => {
-        const failures = (overview.attention ?? []).filter((one) => ['failure', 'quarantine', 'conflict'].includes(one.kind));
-        setFound({ failures: failures.reduce((sum, one) => sum + (one.count || 1), 0) });
+        const count = (kinds) => (overview.attention ?? []).filter((one) => kinds.includes(one.kind)).reduce((sum, one) => sum + (one.count || 1), 0);
+        setFound(Object.fromEntries(Object.entries(MENDED).map(([page, kinds]) => [page, count(kinds)])));
       }, () => {});
     };
     const soon = () => { timer ??= setTimeout(ask, 5000); };

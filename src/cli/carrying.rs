@@ -5,33 +5,10 @@ use std::time::Duration;
 use super::context::Context;
 use crate::config;
 use crate::engine::lease::worker_name;
-use crate::model::{Error, Result};
-use crate::notify::client::ClientOptions;
 use crate::notify::health::HealthLimits;
 use crate::notify::outcome::Retries;
 use crate::notify::thresholds::{Levels, Thresholds};
 use crate::notify::{DispatchOptions, QueueOptions};
-
-/// How requests are made.
-pub fn client_options(context: &Context) -> Result<ClientOptions> {
-    let notify = &context.options().notify;
-    let read = |path: &std::path::Path| {
-        let unreadable = |error: std::io::Error| {
-            let message = format!("the certificates of notify.ca_file cannot be read: {error}");
-            Error::invalid(message).hint("name a file in PEM that this user may read").caused_by(error)
-        };
-        std::fs::read(path).map_err(unreadable)
-    };
-    Ok(ClientOptions {
-        connect_timeout: Duration::from_secs(notify.connect_seconds),
-        keep_alive: Duration::from_secs(notify.keep_alive_seconds),
-        idle_per_host: notify.idle_connections,
-        answer_bytes_max: notify.answer_kb_max * 1024,
-        allow: notify.allow(),
-        plain_http: notify.plain_http,
-        ca: notify.ca_file().map(read).transpose()?,
-    })
-}
 
 fn levels(values: [f64; 3]) -> Levels {
     let [info, warning, severe] = values;
@@ -65,10 +42,7 @@ pub fn dispatch_options(context: &Context) -> DispatchOptions {
         match_events: notify.match_events,
         commit_attempts: notify.commit_attempts,
         timeout: Duration::from_secs(notify.timeout_seconds),
-        retries: Retries {
-            waits: notify.retry_seconds.iter().map(wait).collect(),
-            jitter: notify.retry_jitter,
-        },
+        retries: Retries { waits: notify.retry_seconds.iter().map(wait).collect(), jitter: notify.retry_jitter },
         retry_after_max: Duration::from_secs(notify.retry_after_seconds_max),
         health: HealthLimits {
             warn_failures: notify.warn_failures,

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         eprintln!("nobody has changed anything through the API");
         return Ok(0);
     }
-    let mut list = List::new(["at", "who", "what", ">status", "path", "address"]);
+    let mut list = List::new(["at", "who", "what", ">status", "path", "address", "why"]);
     for entry in &entries {
         let text = |name: &str| entry.data[name].as_str().unwrap_or_default().to_string();
         let status = entry.data["status"].to_string();
@@ -59,6 +59,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
             status,
             text("path"),
             text("address"),
+            entry.data["parameters"]["reason"].as_str().unwrap_or_default().to_string(),
         ]);
     }
     print(&list.render())?;

@@ -232,7 +232,7 @@ impl Context {
     }
 
     pub fn intake_options(&self) -> IntakeOptions {
-        let intake = &self.options().intake;
+        let intake = &self.options().intakes;
         let every = Duration::from_secs(intake.lag_seconds);
         IntakeOptions {
             enabled: intake.enabled,

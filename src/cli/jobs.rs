@@ -166,6 +166,7 @@ impl Wish {
             all_history: if names_first { self.all_history } else { before.all_history },
             force: self.force || before.force,
             how: before.how,
+            reconciliations: before.reconciliations,
         })
     }
 

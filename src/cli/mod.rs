@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod baostock;
+mod carrying;
 pub mod changes;
 pub mod compare;
 pub mod configuration;
@@ -30,6 +31,9 @@ pub mod progress;
 pub mod publish;
 pub mod quarantine;
 mod receiving;
+pub mod reconcile;
+mod reconciling;
+pub mod repair;
 pub mod runs;
 pub mod selection;
 pub mod serve;
@@ -126,6 +130,10 @@ pub enum Command {
     Sources(sources::Args),
     /// Compare two sources, the store or files, row by row; nothing is written
     Compare(compare::Args),
+    /// Compare two tables wherever they are, and keep the report
+    Reconcile(reconcile::Args),
+    /// Mend the rows that a report names, or take a repair back
+    Repair(repair::Args),
     /// How each day of a table stands
     Days(days::Args),
     /// Ask realtime tables again and again in trading hours
@@ -181,6 +189,8 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
         Command::Compare(args) => compare::run(&context, args).await,
+        Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Repair(args) => repair::run(&context, args).await,
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,
         Command::Datasets(args) => datasets::run(&context, args).await,

@@ -1,12 +1,14 @@
 //! `tidegate serve`: jobs, API, dashboard and mirrors over one store.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 
+use super::carrying;
 use super::context::Context;
 use super::progress::stop_on_signal;
 use crate::config::{self, Explained};
@@ -18,6 +20,8 @@ use crate::log::JournalOptions;
 use crate::mirror::aktools::AktoolsOptions;
 use crate::mirror::tushare::{Account, MirrorOptions};
 use crate::model::{Error, Result};
+use crate::notify::Dispatcher;
+use crate::notify::client::{Client, SystemNames};
 use crate::publish::Publisher;
 use crate::scheduler::{ByClock, Scheduler};
 use crate::serve::cache::{Cache, CacheOptions, Fresh, RedisOptions};
@@ -134,6 +138,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
     }
     if args.role().works() {
         servers.work().await?;
+        servers.deliver()?;
     }
     let mirrors = servers.mirror(places(context, &args)?).await?;
     if context.json {
@@ -207,6 +212,7 @@ impl<'c> Servers<'c> {
             reader: context.reader(store.clone()),
             engines: self.engines.clone(),
             control: context.control(store.clone()),
+            reconciler: super::reconciling::reconciler(context, store.clone()),
             subscriptions: context.subscriptions(store.clone())?,
             sources: super::doors::configured(context),
             publisher: self.publisher.clone(),
@@ -233,7 +239,8 @@ impl<'c> Servers<'c> {
         let waiting = Arc::new(ByClock(context.clock.clone()));
         let (catalog, clock) = (context.catalog.clone(), context.clock.clone());
         let engines = self.engines.clone();
-        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting);
+        let scheduler = Scheduler::new(self.store.clone(), catalog, clock, engines, context.job_options(), waiting)
+            .reconciling(super::reconciling::reconciler(context, self.store.clone()));
         let (feed, stop) = (self.feed.clone(), self.stop.clone());
         self.serving.spawn(async move { scheduler.serve(feed, &stop).await });
         self.carry();
@@ -246,14 +253,25 @@ impl<'c> Servers<'c> {
         Ok(())
     }
 
+    /// Events on their way to subscriptions.
+    pub fn deliver(&mut self) -> Result<()> {
+        let context = self.context;
+        let client = Client::new(&context.client_options()?, Arc::new(SystemNames))?;
+        let options = Arc::new(carrying::dispatch_options(context));
+        let (store, feed, clock) = (self.store.clone(), self.feed.clone(), context.clock.clone());
+        let dispatcher = Dispatcher { store, feed, client, clock, options };
+        let stop = self.stop.clone();
+        self.serving.spawn(async move { dispatcher.serve(&stop).await });
+        Ok(())
+    }
+
     /// Intakes, and the relay of the log.
     fn carry(&mut self) {
         let context = self.context;
-        let publisher = self.publisher.clone();
         let parts = intake::Parts {
             store: self.store.clone(),
             clock: context.clock.clone(),
-            publisher,
+            publisher: self.publisher.clone(),
             options: context.intake_options(),
             worker: crate::engine::lease::worker_name(),
         };
@@ -366,8 +384,26 @@ fn places(context: &Context, args: &Args) -> Result<Vec<(Dialect, String)>> {
     }
 }
 
+/// Clients that may wait to be accepted, as far as the system allows: after a restart all of them come at once, and whoever
+/// finds no room tries again a second later, then three, then seven.
+const WAITING_MAX: u32 = 4_096;
+
+async fn listen_on(listen: &str) -> io::Result<TcpListener> {
+    let mut refused = None;
+    for address in tokio::net::lookup_host(listen).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A port that was left a moment ago is free.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(WAITING_MAX)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
 async fn bind(listen: &str) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
+    let listener = listen_on(listen).await.map_err(|error| {
         let message = format!("listening on {listen} failed: {error}");
         Error::invalid(message)
             .caused_by(error)

@@ -24,6 +24,8 @@ pub enum Rule {
     Accounts,
     /// A list of `name=address`, addresses of databases.
     Connections,
+    /// A list of `name=address`, addresses of other Tidegates.
+    Tidegates,
     /// A name that needs no quotes in SQL.
     Name,
     /// A list of names.
@@ -32,6 +34,8 @@ pub enum Rule {
     Subnets,
     /// A list of seconds to wait.
     Waits,
+    /// Three figures: from where on something is an info, a warning, severe.
+    Levels,
     /// What a header may say: visible characters.
     Header,
     /// A list of some of these.
@@ -142,6 +146,24 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tidegate.body_mb_max", Integer(1, 1_024)),
     ("sources.tidegate.gzip", Any),
     ("sources.tidegate.per_minute", Integer(0, 1_000_000)),
+    ("reconcile.tidegates", Tidegates),
+    ("reconcile.leaf_rows", Integer(1, 1_000_000)),
+    ("reconcile.fan_out", Integer(2, 256)),
+    ("reconcile.rows_max", Integer(1, 1_000_000_000_000)),
+    ("reconcile.seconds_max", Integer(1, 604_800)),
+    ("reconcile.differences_max", Integer(1, 1_000_000)),
+    ("reconcile.settle_ms", Integer(0, 3_600_000)),
+    ("reconcile.looks_max", Integer(1, 1_000)),
+    ("reconcile.position_seconds", Integer(1, 86_400)),
+    ("reconcile.alert_differences", Integer(0, 1_000_000_000)),
+    ("reconcile.reports_kept", Integer(1, 1_000_000)),
+    ("reconcile.repair_rows_max", Integer(1, 1_000_000_000)),
+    ("reconcile.repair_batch_rows", Integer(1, 10_000)),
+    ("reconcile.auto_rows_max", Integer(0, 1_000_000)),
+    ("reconcile.undo_folder", NamedPath),
+    ("reconcile.statement_timeout_seconds", Integer(1, 86_400)),
+    ("reconcile.connect_timeout_seconds", Integer(1, 3_600)),
+    ("reconcile.body_mb_max", Integer(1, 4_096)),
     ("read.sort_rows_max", Integer(1, 100_000_000)),
     ("sources.baostock.enabled", Any),
     ("sources.baostock.address", Address),
@@ -226,6 +248,24 @@ pub const RULES: &[(&str, Rule)] = &[
     ("notify.rotation_hours", Integer(0, 720)),
     ("notify.source_system", Header),
     ("notify.tolerance_seconds", Integer(1, 86_400)),
+    ("notify.lease_seconds", Integer(1, 3_600)),
+    ("notify.requests", Integer(1, 10_000)),
+    ("notify.requests_per_subscription", Integer(1, 1_000)),
+    ("notify.held", Integer(2, 1_000_000)),
+    ("notify.held_per_key", Integer(1, 100_000)),
+    ("notify.content_mb", Integer(0, 65_536)),
+    ("notify.match_events", Integer(1, 10_000)),
+    ("notify.commit_attempts", Integer(1, 10_000)),
+    ("notify.detail_characters", Integer(0, 10_000)),
+    ("notify.attempts_days", Integer(1, 36_500)),
+    ("notify.watch_seconds", Integer(1, 86_400)),
+    ("notify.watch_attempts_min", Integer(1, 1_000_000)),
+    ("notify.alert_success_percent", Levels),
+    ("notify.alert_delay_seconds", Levels),
+    ("notify.alert_failures", Levels),
+    ("notify.alert_backlog", Levels),
+    ("notify.alert_failed_in_a_row", Levels),
+    ("notify.alert_retries", Levels),
     ("receive.tolerance_seconds", Integer(1, 86_400)),
     ("receive.body_kb_max", Integer(1, 1_048_576)),
     ("receive.calls_per_minute", Integer(0, 10_000_000)),
@@ -239,19 +279,19 @@ pub const RULES: &[(&str, Rule)] = &[
     ("receive.origin_mb_max", Integer(1, 1_024)),
     ("receive.origin_events_max", Integer(1, 100_000)),
     ("receive.kept_days", Integer(0, 36_500)),
-    ("intake.enabled", Any),
-    ("intake.batch", Integer(1, 100_000)),
-    ("intake.poll_ms", Integer(5, 3_600_000)),
-    ("intake.connect_seconds", Integer(1, 3_600)),
-    ("intake.answer_seconds", Integer(1, 3_600)),
-    ("intake.message_mb_max", Integer(1, 1_024)),
-    ("intake.retry_first_ms", Integer(1, 600_000)),
-    ("intake.retry_cap_ms", Integer(1, 86_400_000)),
-    ("intake.lease_seconds", Integer(1, 3_600)),
-    ("intake.lag_seconds", Integer(1, 3_600)),
-    ("intake.lag_rows", Integer(1, 1_000_000_000_000)),
-    ("intake.lag_mb", Integer(1, 1_048_576)),
-    ("intake.lag_entries", Integer(1, 1_000_000_000_000)),
+    ("intakes.enabled", Any),
+    ("intakes.batch", Integer(1, 100_000)),
+    ("intakes.poll_ms", Integer(5, 3_600_000)),
+    ("intakes.connect_seconds", Integer(1, 3_600)),
+    ("intakes.answer_seconds", Integer(1, 3_600)),
+    ("intakes.message_mb_max", Integer(1, 1_024)),
+    ("intakes.retry_first_ms", Integer(1, 600_000)),
+    ("intakes.retry_cap_ms", Integer(1, 86_400_000)),
+    ("intakes.lease_seconds", Integer(1, 3_600)),
+    ("intakes.lag_seconds", Integer(1, 3_600)),
+    ("intakes.lag_rows", Integer(1, 1_000_000_000_000)),
+    ("intakes.lag_mb", Integer(1, 1_048_576)),
+    ("intakes.lag_entries", Integer(1, 1_000_000_000_000)),
     ("relay.redis", Rule::Secret),
     ("relay.prefix", Any),
     ("relay.streams", Integer(1, 1_024)),
@@ -287,7 +327,7 @@ pub fn rule_of(path: &str) -> Option<Rule> {
 
 impl Rule {
     pub fn is_secret(self) -> bool {
-        matches!(self, Rule::Secret | Accounts | Connections)
+        matches!(self, Rule::Secret | Accounts | Connections | Tidegates)
     }
 
     pub fn is_path(self) -> bool {
@@ -319,6 +359,9 @@ impl Rule {
                 "a list of \"name=postgres://...\", \"name=sqlite://...\" or \"name=file://...\", each name once"
                     .to_owned()
             }
+            (Tidegates, Value::Array(entries)) if !tidegates_fit(entries) => {
+                "a list of \"name=https://:KEY@host:port\", each name once".to_owned()
+            }
             (ManyOf(known), Value::Array(names))
                 if !names.iter().all(|name| name.as_str().is_some_and(|name| known.contains(&name))) =>
             {
@@ -329,6 +372,9 @@ impl Rule {
             }
             (Waits, Value::Array(entries)) if entries.len() > WAITS_MAX || !entries.iter().all(is_wait) => {
                 format!("a list in brackets of at most {WAITS_MAX} numbers from 0.1 to 604800")
+            }
+            (Levels, Value::Array(entries)) if entries.len() != 3 || !entries.iter().all(is_level) => {
+                "three numbers from 0 on in brackets: for info, warning and severe".to_owned()
             }
             (Header, _) if !is_header(text) => "1 to 64 visible characters of ASCII".to_owned(),
             (Names, Value::Array(names)) if !names.iter().all(Value::is_str) => "a list of names".to_owned(),
@@ -368,6 +414,11 @@ fn is_wait(entry: &Value) -> bool {
     seconds.is_some_and(|seconds| (0.1..=604_800.0).contains(&seconds))
 }
 
+fn is_level(entry: &Value) -> bool {
+    let level = entry.as_float().or(entry.as_integer().map(|level| level as f64));
+    level.is_some_and(|level| level.is_finite() && level >= 0.0)
+}
+
 fn is_subnet(entry: &Value) -> bool {
     entry.as_str().is_some_and(|text| Subnet::parse(text).is_ok())
 }
@@ -399,6 +450,24 @@ pub fn connection(entry: &str) -> Option<(String, Secret)> {
     let schemes = ["postgres://", "postgresql://", "sqlite://", "file://"];
     let known = schemes.iter().any(|scheme| address.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
     (named && known).then(|| (name.to_owned(), Secret::new(address)))
+}
+
+/// Splits `name=address` of another Tidegate.
+pub fn tidegate(entry: &str) -> Option<(String, Secret)> {
+    let (name, address) = entry.split_once('=')?;
+    let named = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let known = ["http://", "https://"]
+        .iter()
+        .any(|scheme| address.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && !rest.contains('#')));
+    (named && known).then(|| (name.to_owned(), Secret::new(address)))
+}
+
+fn tidegates_fit(entries: &[Value]) -> bool {
+    let named: Option<Vec<String>> = entries.iter().map(|entry| Some(tidegate(entry.as_str()?)?.0)).collect();
+    named.is_some_and(|names| {
+        let unique: std::collections::BTreeSet<&String> = names.iter().collect();
+        unique.len() == names.len()
+    })
 }
 
 /// Splits `token:points`.

@@ -18,7 +18,9 @@ const DAYS_BACK_MAX: u32 = 36_525;
 
 /// The work in canonical words, or what is wrong with it, as far as that is known before it begins.
 pub async fn checked(store: &dyn Store, catalog: &Catalog, mut work: Work) -> Result<Work> {
-    for (what, names) in [("datasets", &work.datasets), ("codes", &work.codes), ("sources", &work.sources)] {
+    let reconciliations = ("reconciliations", &work.reconciliations);
+    let named = [("datasets", &work.datasets), ("codes", &work.codes), ("sources", &work.sources), reconciliations];
+    for (what, names) in named {
         if names.len() > NAMES_MAX {
             return Err(Error::invalid(format!("more than {NAMES_MAX} {what}")));
         }

@@ -1,5 +1,5 @@
-//! What people and programs may ask of intakes. Works through the store alone, so that any process can do it; every change
-//! names who made it in the audit journal, in the same commit. Addresses are secrets: set here, never shown.
+//! What people and programs may ask of intakes. Works through the store alone, so that any process can do it; every
+//! change names who made it in the audit journal, in the same commit. Addresses are secrets: set here, never shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,8 +103,8 @@ impl Control {
         self.get(&wanted.name).await
     }
 
-    /// Changes an intake: fields that are named replace what is there, `url` the address. `expect`: the revision that was
-    /// read, else `Conflict`. What it takes from cannot become another kind of place.
+    /// Changes an intake: fields that are named replace what is there, `url` the address. `expect`: the revision that
+    /// was read, else `Conflict`. What it takes from cannot become another kind of place.
     pub async fn change(
         &self,
         name: &str,
@@ -143,7 +143,8 @@ impl Control {
         self.set_state(name, State::Paused, Vec::new(), by, "paused").await
     }
 
-    /// Lets it go on. `anew`: from where the publisher is now, whatever it missed; only for one that is paused or stuck.
+    /// Lets it go on. `anew`: without its place, only for one that is paused or stuck. A slot begins where the server is
+    /// now, an outbox is read from its beginning.
     pub async fn resume(&self, name: &str, anew: bool, by: &str) -> Result<IntakeStatus> {
         if !anew {
             return self.set_state(name, State::Active, Vec::new(), by, "resumed").await;

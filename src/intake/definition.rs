@@ -1,4 +1,5 @@
-//! What an intake is: where messages are taken from, and how they are read. The body of a `Definition` of kind `Intake`.
+//! What an intake is: where messages are taken from, and how they are read. The body of a `Definition` of kind
+//! `Intake`.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +22,8 @@ pub struct Intake {
     pub state: State,
     /// The CloudEvents source of messages that name none.
     pub source: String,
-    /// How much may wait before `intake.lagging` is raised: rows, entries, or megabytes of log; absent: the configuration's.
+    /// How much may wait before `intake.health` tells of it: rows, entries, or megabytes of log; absent: the
+    /// configuration's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_max: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,13 +60,14 @@ pub struct Outbox {
     #[serde(default)]
     pub mode: Mode,
     /// What the columns are called, where they are not called `id`, `type`, `source`, `subject`, `key`, `data`,
-    /// `created_at`, `tx` (mode `cursor`) and `published_at` (mode `mark`); `order` is the column by which rows are read.
+    /// `created_at`, `tx` (mode `cursor`) and `published_at` (mode `mark`); `order` is the column by which rows are
+    /// read.
     #[serde(default)]
     pub columns: BTreeMap<OutboxColumn, String>,
     /// The type of rows whose type is null, or of tables without such a column.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// A channel on which publishers `notify`; the table is looked at every `intake.poll_ms` all the same.
+    /// A channel on which publishers `notify`; the table is looked at every `intakes.poll_ms` all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen: Option<String>,
 }

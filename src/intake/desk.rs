@@ -1,5 +1,5 @@
-//! Where every intake hands in what it took: messages, refusals and its place in the publisher's log are one commit, made
-//! on its duty. What is handed in twice is written once.
+//! Where every intake hands in what it took: messages, refusals and its place in the publisher's log are one commit,
+//! made on its duty. What is handed in twice is written once.
 
 use std::time::Duration;
 
@@ -196,7 +196,9 @@ impl Desk {
         let now = self.parts.clock.now();
         let stuck = needs_a_person(error);
         let doing = if stuck { Doing::Stuck } else { Doing::Failing };
-        let news = self.standing.doing != doing || self.standing.error.as_deref() != Some(error.message());
+        // While it is tried again, the words of an error may change with every try.
+        let other = stuck && self.standing.error.as_deref() != Some(error.message());
+        let news = self.standing.doing != doing || other;
         if self.standing.doing != doing {
             self.standing.since = Some(now.to_string());
         }

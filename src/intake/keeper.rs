@@ -77,7 +77,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Begins what is defined, and ends what is not, or not any more as it was. What ends is begun again when it has ended.
+    /// Begins what is defined, and ends what is not, or not any more as it was. What ends is begun again when it has
+    /// ended.
     async fn look(&self, lives: &mut HashMap<String, Life>, tasks: &mut JoinSet<String>) -> Result<()> {
         let defined = self.parts.store.definitions(Kind::Intake).await?;
         let secrets = self.parts.store.definitions(Kind::Secret).await?;

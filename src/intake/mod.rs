@@ -2,7 +2,8 @@
 //! stream, and from a consumer group of a Redis Stream; and the relay of the event log to Redis Streams.
 //!
 //! ```text
-//! definition -> keeper: duty -> outbox | replication | redis -> offers (pure) -> desk: messages + refusals + place, one commit
+//! definition -> keeper: duty -> outbox | replication | redis -> offers (pure) -> desk: messages + refusals + place,
+//! one commit
 //!                                                                              -> told to the publisher: it may forget
 //! ```
 //!
@@ -37,7 +38,7 @@ use crate::model::Clock;
 use crate::publish::Publisher;
 use crate::store::Store;
 
-/// How intakes are run; from `[intake]` in the configuration.
+/// How intakes are run; from `[intakes]` in the configuration.
 #[derive(Clone, Debug)]
 pub struct IntakeOptions {
     /// Whether this process runs intakes at all.

@@ -120,7 +120,8 @@ fn plain(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// An error as a server states it. Its words are shown where they speak of names, and never where they may quote a value.
+/// An error as a server states it. Its words are shown where they speak of names, and never where they may quote a
+/// value.
 pub(super) fn stated_error(code: &str, message: &str, server: &str, doing: &str) -> Error {
     let said = format!("{doing} at {server} failed: {message}");
     match (code, code.get(..2).unwrap_or_default()) {

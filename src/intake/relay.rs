@@ -1,9 +1,11 @@
 //! The relay: the event log as Redis Streams, for consumers that prefer those. Streams are chosen by a hash of the
-//! ordering key; the id of an entry is the number of its event, so that Redis itself refuses a repeat and the order holds.
+//! ordering key; the id of an entry is the number of its event, so that Redis itself refuses a repeat and the order
+//! holds.
 //!
-//! The cursor in the store says what was relayed; a mark in Redis, written with the entries, says what Redis still knows.
-//! Where the mark is behind (a Redis that was restarted from an old copy, or empty), what is missing is relayed again. A
-//! stream is only trimmed up to what every group of it has acknowledged; when it is full all the same, the relay waits.
+//! The cursor in the store says what was relayed; a mark in Redis, written with the entries, says what Redis still
+//! knows. Where the mark is behind (a Redis that was restarted from an old copy, or empty), what is missing is
+//! relayed again. A stream is only trimmed up to what every group of it has acknowledged; when it is full all the
+//! same, the relay waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -28,7 +30,7 @@ const NAME: &str = "relay";
 /// Before this event nothing is needed any more: trimmed away, and acknowledged by all.
 const KEPT: &str = "relay.kept";
 /// Between looks at how much the streams hold.
-const TRIM_EVERY: Duration = Duration::from_secs(5);
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the log is relayed to; from `[relay]` in the configuration.
 #[derive(Clone)]
@@ -116,32 +118,24 @@ impl Relay {
             self.tell("again", json!({ "from": from + 1, "to": cursor })).await;
             self.relay_again(feed, &mut link, &mut streams, from, cursor).await?;
         }
-        let (mut trim_at, mut full) = (Moment::now(), false);
+        let (mut trim_at, mut room) = (Moment::now(), None);
         while !lost.asked() {
-            if Moment::now() >= trim_at {
-                let was = std::mem::replace(&mut full, self.trim(&mut link, duty, cursor).await?);
-                if was != full {
-                    self.tell(
-                        if full { "full" } else { "caught_up" },
-                        json!({ "entries_max": self.options.entries_max }),
-                    )
-                    .await;
+            if Moment::now() >= trim_at || room.is_some_and(|room| streams.added >= room) {
+                let was_full = room == Some(0);
+                let now = self.trim(&mut link, duty, cursor).await?;
+                (room, streams.added) = (Some(now), 0);
+                if was_full != (now == 0) {
+                    let state = if now == 0 { "full" } else { "caught_up" };
+                    self.tell(state, json!({ "entries_max": self.options.entries_max })).await;
                 }
                 trim_at = Moment::now() + TRIM_EVERY;
             }
             if std::mem::take(failures) > 0 {
                 self.tell("recovered", json!({})).await;
             }
-            let waits = async {
-                match full {
-                    true => tokio::time::sleep_until(trim_at).await,
-                    false => {
-                        feed.wait(cursor).await;
-                    }
-                }
-            };
+            let full = room == Some(0);
             tokio::select! {
-                () = waits => {}
+                _ = feed.wait(cursor), if !full => {}
                 () = tokio::time::sleep_until(trim_at) => continue,
                 () = lost.wait() => return Ok(()),
             }
@@ -197,9 +191,9 @@ impl Relay {
         !of_itself && self.options.types.iter().any(|pattern| fits(pattern, kind))
     }
 
-    /// Trims what every group has acknowledged. Whether a stream is full all the same.
-    async fn trim(&self, link: &mut Link, duty: &Duty, cursor: u64) -> Result<bool> {
-        let (mut full, mut kept) = (false, cursor + 1);
+    /// Trims what every group has acknowledged. How many entries the fullest stream that somebody reads still takes.
+    async fn trim(&self, link: &mut Link, duty: &Duty, cursor: u64) -> Result<u64> {
+        let (mut room, mut kept) = (self.options.entries_max, cursor + 1);
         for index in 0..self.options.streams {
             let key = stream_key(&self.options.prefix, index);
             let length: u64 = link.ask("measuring a stream", redis::cmd("XLEN").arg(&key)).await?;
@@ -219,7 +213,9 @@ impl Relay {
             };
             let _: u64 = link.ask("trimming a stream", &command).await?;
             let length: u64 = link.ask("measuring a stream", redis::cmd("XLEN").arg(&key)).await?;
-            full |= length >= self.options.entries_max && !seen.is_empty();
+            if !seen.is_empty() {
+                room = room.min(self.options.entries_max.saturating_sub(length));
+            }
             if let Some(first) = first_id(link, &key).await? {
                 kept = kept.min(first);
             }
@@ -229,7 +225,7 @@ impl Relay {
         if before.as_deref() != Some(kept.to_string().as_str()) {
             self.parts.store.commit(Commit { at: self.parts.clock.now(), fence: None, changes }).await?;
         }
-        Ok(full)
+        Ok(room)
     }
 }
 
@@ -294,6 +290,8 @@ struct Streams {
     /// The newest event of each.
     last: BTreeMap<u32, u64>,
     count: u32,
+    /// Entries that were added since the streams were measured.
+    added: u64,
 }
 
 impl Streams {
@@ -306,7 +304,7 @@ impl Streams {
             let newest: Vec<(String, Value)> = link.ask("looking at a stream", &command).await?;
             last.insert(index, newest.first().map_or(0, |(id, _)| id_parts(id).0));
         }
-        Ok(Streams { prefix: options.prefix.clone(), last, count: options.streams.max(1) })
+        Ok(Streams { prefix: options.prefix.clone(), last, count: options.streams.max(1), added: 0 })
     }
 
     fn mark_key(&self) -> String {
@@ -342,6 +340,7 @@ impl Streams {
                 continue;
             }
             *last = number;
+            self.added += 1;
             let mut add = redis::cmd("XADD");
             add.arg(stream_key(&self.prefix, index)).arg(format!("{number}-0"));
             add.arg("type").arg(&message.kind).arg("event").arg(structured(&message));

@@ -20,6 +20,7 @@ use super::keys::KeyRange;
 use super::message::{Message, Published};
 use super::outgoing::{Attempted, Chosen, Decision};
 use super::received::Received;
+use super::reconciliation::Reconciled;
 use super::run::{Run, RunId};
 use super::task::{Failure, Task, TaskId, Totals};
 
@@ -207,7 +208,8 @@ pub enum Change {
         duty: String,
         fence: i64,
     },
-    /// Events on their way to subscriptions. One that a subscription has not settled yet stays as it is.
+    /// Events on their way to subscriptions. One that waits already stays as it is; one that has no attempt left waits
+    /// again.
     Deliver(Vec<Delivery>),
     /// Attempts, and what follows for their deliveries. What a person has decided meanwhile stays, unless it is settled.
     Attempted(Vec<Attempted>),
@@ -244,6 +246,8 @@ pub enum Change {
     Copied(Piece),
     /// The copy is complete and was found equal; the store is one like any other.
     CopyEnds,
+    /// Reports of reconciliations and what became of their differences.
+    Reconciled(Reconciled),
     /// A fact without rows of its own.
     Event {
         kind: EventType,
@@ -361,6 +365,8 @@ pub struct Receipt {
     pub published: Vec<Published>,
     /// The fence of each `Change::TakeDuty`, in order.
     pub duties: Vec<i64>,
+    /// The number of each `Reconciled::Report`, in order.
+    pub reports: Vec<i64>,
     /// The last event in the log after this commit.
     pub last_event: u64,
 }

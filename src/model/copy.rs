@@ -298,6 +298,39 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("by", Text),
             ],
         },
+        LedgerTable {
+            name: "_reconciliation",
+            key: 1,
+            columns: &[
+                ("id", Int),
+                ("name", Text),
+                ("outcome", Text),
+                ("started_at", Instant),
+                ("finished_at", Instant),
+                ("wanted", Json),
+                ("counts", Json),
+                ("columns", Json),
+                ("key_columns", Int),
+                ("note", Text),
+            ],
+        },
+        LedgerTable {
+            name: "_difference",
+            key: 2,
+            columns: &[
+                ("report", Int),
+                ("number", Int),
+                ("kind", Text),
+                ("key", Json),
+                ("source", Json),
+                ("target", Json),
+                ("fields", Json),
+                ("cause", Text),
+                ("event", Int),
+                ("delivery", Text),
+                ("repaired_at", Instant),
+            ],
+        },
     ]
 };
 

@@ -15,16 +15,19 @@ pub enum Action {
     Poll,
     /// Fetch what is missing, the last points of time again, and audit the tables.
     Check,
+    /// Compare tables with each other: the definitions under `reconciliations`.
+    Reconcile,
 }
 
 impl Action {
-    pub const ALL: [Action; 3] = [Action::Sync, Action::Poll, Action::Check];
+    pub const ALL: [Action; 4] = [Action::Sync, Action::Poll, Action::Check, Action::Reconcile];
 
     pub fn name(self) -> &'static str {
         match self {
             Action::Sync => "sync",
             Action::Poll => "poll",
             Action::Check => "check",
+            Action::Reconcile => "reconcile",
         }
     }
 
@@ -56,6 +59,9 @@ pub struct Work {
     pub sources: Vec<String>,
     /// By which strategy.
     pub how: How,
+    /// Names of reconciliations, where that is the work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reconciliations: Vec<String>,
 }
 
 impl Work {

@@ -23,7 +23,7 @@ use super::watch::Watch;
 use crate::engine::Stop;
 use crate::feed::{Feed, Follower};
 use crate::model::definition::Kind;
-use crate::model::{Change, Clock, ErrorKind, Event, EventType, Result};
+use crate::model::{Change, Clock, Decision, ErrorKind, Event, EventType, FiguresSince, Result};
 use crate::store::{Store, death};
 
 /// How often the duty is asked for while another process has it.
@@ -141,8 +141,10 @@ impl Dispatcher {
             () = asked => Ok(()),
         };
         ending.ask();
+        // What is still under way is broken off before anybody else begins.
+        drop((lanes, carrier));
+        background.shutdown().await;
         term.leave().await;
-        background.abort_all();
         worked
     }
 
@@ -186,6 +188,7 @@ impl Dispatcher {
             cursor = first.max(cursor);
         }
         self.begin(carrier, &index, cursor).await?;
+        self.forget_gone(carrier, &index).await?;
         lanes.update(&index, &[]);
         let mut events = self.feed.follow(cursor);
         let mut seen = cursor;
@@ -215,9 +218,22 @@ impl Dispatcher {
                 lanes.matched(&deliveries, seen);
             }
             for event in taken.iter().filter(|event| event.kind == EventType::DeliveryDecided) {
-                lanes.reread(event.data["subscription"].as_str().unwrap_or_default());
+                let subscription = event.data["subscription"].as_str().unwrap_or_default();
+                lanes.reread(subscription, event.data["decision"] == Decision::Retry.name());
             }
         }
+    }
+
+    /// What waits for subscriptions that were removed while nobody carried events.
+    async fn forget_gone(&self, carrier: &Carrier, index: &Index) -> Result<()> {
+        let now = self.clock.now();
+        let known = self.store.delivery_figures(FiguresSince { success: now, delay: now, failures: now }).await?;
+        let gone = known.into_iter().map(|figures| figures.subscription).filter(|name| index.get(name).is_none());
+        let changes: Vec<_> = gone.map(|subscription| Change::ForgetDeliveries { subscription }).collect();
+        if !changes.is_empty() {
+            carrier.term.commit(changes).await?;
+        }
+        Ok(())
     }
 
     async fn changed(&self, carrier: &Carrier, lanes: &Lanes, index: &Index, taken: &[Arc<Event>]) -> Result<()> {

@@ -42,6 +42,7 @@ struct Held {
     count: usize,
     behind: bool,
     reread: bool,
+    at_once: bool,
     changed: Option<Arc<Subscriber>>,
     ends: bool,
 }
@@ -65,9 +66,12 @@ impl News {
         self.told.notify_one();
     }
 
-    /// Something else was changed in the store.
-    pub fn reread(&self) {
-        self.held().reread = true;
+    /// Something else was changed in the store; `at_once`: a person wants it tried now.
+    pub fn reread(&self, at_once: bool) {
+        let mut held = self.held();
+        held.reread = true;
+        held.at_once |= at_once;
+        drop(held);
         self.told.notify_one();
     }
 
@@ -143,7 +147,11 @@ impl Lane {
                     Ok(landed) => self.landed(landed).await,
                     Err(error) => {
                         tracing::error!(subscription = self.subscriber.name, %error, "an attempt broke off");
-                        self.queue.reread();
+                        // Nobody knows which it was: all that are under way go out again.
+                        attempts.abort_all();
+                        while attempts.join_next().await.is_some() {}
+                        self.queue = Queue::new(self.carrier.options.queue);
+                        self.standing = standing::unprobed(self.standing);
                     }
                 },
                 () = self.news.told.notified() => {}
@@ -165,9 +173,6 @@ impl Lane {
         if let Some(quiet_until) = known.quiet_until {
             self.pace.hold_until(quiet_until);
         }
-        if known.gone && self.subscriber.subscription.state == SubscriptionState::Active {
-            self.become_state(Becomes::Gone, 0, false).await;
-        }
         Ok(())
     }
 
@@ -186,6 +191,12 @@ impl Lane {
         }
         if held.reread {
             self.queue.reread();
+        }
+        if held.at_once {
+            self.pace.release();
+            if let Standing::Paused { failures, probing: false, .. } = self.standing {
+                self.standing = standing::paused(failures, self.now());
+            }
         }
         if let Some(subscriber) = held.changed {
             self.change(subscriber).await;
@@ -294,7 +305,7 @@ impl Lane {
             let next = match self.standing.permit(now) {
                 Permit::AwaitProbe => None,
                 Permit::Until(until) => self.queue.next_at().map(|_| until.max(free)),
-                Permit::Probe => self.queue.next_at().map(|_| free),
+                Permit::Probe => self.queue.next_at().map(|_| free).filter(|_| under_way == 0),
                 Permit::Free => self.queue.next_at().map(|next| next.max(free)),
             };
             let next = next.filter(|_| under_way < self.slots());
@@ -307,6 +318,9 @@ impl Lane {
 
     async fn landed(&mut self, landed: Landed) {
         let Landed { entries, what } = landed;
+        if !matches!(what, What::Tried(_)) {
+            self.standing = standing::unprobed(self.standing);
+        }
         match what {
             What::Untried => {
                 self.queue.untried(&entries);

@@ -76,10 +76,10 @@ impl Lanes {
         }
     }
 
-    /// Something about the deliveries of a subscription was changed in the store.
-    pub fn reread(&self, subscription: &str) {
+    /// Something about the deliveries of a subscription was changed in the store; `at_once`: a person wants it tried now.
+    pub fn reread(&self, subscription: &str, at_once: bool) {
         if let Some((news, _)) = self.open().news.get(subscription) {
-            news.reread();
+            news.reread(at_once);
         }
     }
 

@@ -16,8 +16,8 @@ use crate::engine::Stop;
 use crate::feed::Feed;
 use crate::model::definition::Kind;
 use crate::model::{
-    AttemptOutcome, AttemptsWanted, Change, Clock, Commit, Definition, DeliveriesWanted, Error, ErrorKind, Event,
-    EventType, Instant, Result,
+    AttemptOutcome, AttemptsWanted, Change, Clock, Commit, Definition, DeliveriesWanted, DeliveryState, Error,
+    ErrorKind, Event, EventType, Instant, Result,
 };
 use crate::store::Store;
 
@@ -395,6 +395,7 @@ impl Replays {
         };
         let wanted = DeliveriesWanted {
             subscription: Some(window.subscription.clone()),
+            state: Some(DeliveryState::Waiting),
             limit: WAITING_MAX,
             ..DeliveriesWanted::default()
         };
@@ -418,7 +419,7 @@ impl Replays {
         let changes = vec![Change::Deliver(deliveries), Change::Stand { name: by, place: after }];
         self.carrier.term.commit(changes).await?;
         if sent > 0 {
-            self.lanes.reread(&window.subscription);
+            self.lanes.reread(&window.subscription, false);
         }
         if found.to >= window.to {
             return self.finish(number, revision, &replay, ReplayState::Done).await;

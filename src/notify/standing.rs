@@ -15,6 +15,8 @@ use crate::model::{
 };
 use crate::store::Store;
 
+/// Attempts that are looked at.
+const ATTEMPTS_MAX: usize = 1_000;
 /// How often a state is written again over somebody else's change.
 const TRIES: usize = 3;
 
@@ -25,27 +27,24 @@ pub struct Known {
     pub failures: u32,
     /// It asked for silence until then.
     pub quiet_until: Option<Instant>,
-    /// It said that it is gone.
-    pub gone: bool,
 }
 
 /// Reads the newest attempts of a subscription.
 pub async fn from_history(store: &dyn Store, subscription: &str, limits: &HealthLimits) -> Result<Known> {
-    let limit = limits.pause_failures as usize + 1;
+    let limit = (limits.pause_failures as usize + 1).min(ATTEMPTS_MAX);
     let wanted = AttemptsWanted { subscription: Some(subscription.to_owned()), limit, ..AttemptsWanted::default() };
     let newest = store.attempts(&wanted).await?;
     let tried = || newest.iter().filter(|attempt| attempt.outcome != AttemptOutcome::Skipped);
     let failed = |outcome| matches!(outcome, AttemptOutcome::Failed | AttemptOutcome::Exhausted);
     let failures = tried().take_while(|attempt| failed(attempt.outcome)).count() as u32;
     let Some(last) = tried().next() else { return Ok(Known::default()) };
-    let gone = last.outcome == AttemptOutcome::Gone;
     let mut quiet_until = None;
     if last.outcome == AttemptOutcome::Failed && matches!(last.status, Some(429 | 502..=504)) {
         let (subscription, event) = (Some(last.subscription.clone()), Some(last.event));
         let wanted = DeliveriesWanted { subscription, event, limit: 1, ..DeliveriesWanted::default() };
         quiet_until = store.deliveries(&wanted).await?.first().map(|delivery| delivery.due_at);
     }
-    Ok(Known { failures, quiet_until, gone })
+    Ok(Known { failures, quiet_until })
 }
 
 /// Free, after so many failures.
@@ -57,6 +56,16 @@ pub fn free(failures: u32, limits: &HealthLimits) -> Standing {
 /// Paused, and due for a probe.
 pub fn paused(failures: u32, now: Instant) -> Standing {
     Standing::Paused { failures, probes: 0, probe_at: now, probing: false }
+}
+
+/// A probe that told nothing goes out again.
+pub fn unprobed(standing: Standing) -> Standing {
+    match standing {
+        Standing::Paused { failures, probes, probe_at, .. } => {
+            Standing::Paused { failures, probes, probe_at, probing: false }
+        }
+        free => free,
+    }
 }
 
 /// What an endpoint has become.

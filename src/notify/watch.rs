@@ -39,6 +39,12 @@ pub async fn figures(store: &dyn Store, now: Instant) -> Result<Vec<DeliveryFigu
     Ok(found)
 }
 
+/// What is raised now.
+pub async fn raised(store: &dyn Store) -> Result<Raised> {
+    let noted = store.place(PLACE).await?;
+    Ok(noted.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
 pub struct Watch {
     carrier: Arc<Carrier>,
 }
@@ -70,8 +76,7 @@ impl Watch {
 
     async fn look(&self, now: Instant) -> Result<()> {
         let store = &*self.carrier.store;
-        let noted = store.place(PLACE).await?;
-        let before: Raised = noted.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let before = raised(store).await?;
         let figures = figures(store, now).await?;
         let (raised, told) = self.carrier.options.thresholds.crossings(&before, &figures);
         if raised == before && told.is_empty() {

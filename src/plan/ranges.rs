@@ -35,6 +35,20 @@ pub fn next(there: Digest, here: Digest, limits: Limits) -> Next {
     Next::Split { step: there.rows.div_ceil(parts) }
 }
 
+/// What to do with a range of two tables that are compared; either may hold more rows. The answer is never to fetch what
+/// is larger than a leaf, because nothing is copied.
+pub fn next_of_two(one: Digest, two: Digest, limits: Limits) -> Next {
+    let rows = one.rows.max(two.rows);
+    if one == two {
+        return Next::Equal;
+    }
+    if rows <= limits.leaf_rows.max(1) {
+        return Next::Fetch;
+    }
+    let parts = rows.div_ceil(limits.leaf_rows.max(1)).clamp(2, limits.fan_out.max(2));
+    Next::Split { step: rows.div_ceil(parts) }
+}
+
 /// Calls that one changed row costs at most in a table of `rows`: a split and a digest a level, and the row's leaf.
 pub fn calls_of_one_change(rows: u64, limits: Limits) -> u64 {
     let mut calls = 2;
@@ -67,6 +81,20 @@ mod tests {
             (digest(10_000, 7), digest(9, 8), Next::Split { step: 1_250 }),
         ] {
             assert_eq!(next(there, here, LIMITS), expected, "{there:?} {here:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_tables_the_larger_side_says_how_a_range_is_parted() {
+        let digest = |rows, sum| Digest { rows, sum };
+        for (one, two, expected) in [
+            (digest(9, 1), digest(9, 1), Next::Equal),
+            (digest(0, 0), digest(100, 1), Next::Fetch),
+            (digest(0, 0), digest(101, 1), Next::Split { step: 51 }),
+            (digest(1_000_000, 1), digest(0, 0), Next::Split { step: 125_000 }),
+        ] {
+            assert_eq!(next_of_two(one, two, LIMITS), expected, "{one:?} {two:?}");
+            assert_eq!(next_of_two(two, one, LIMITS), expected, "{two:?} {one:?}");
         }
     }
 

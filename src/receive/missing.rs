@@ -186,6 +186,10 @@ impl Receiver {
         let question = Question { source, subject, key: key.to_owned(), from };
         let mut found = Vec::new();
         for message in self.asker.ask(entry, &question).await? {
+            // What is told of the same subject for other tables is none of this row's business.
+            if entry.ready_for(&message.kind).is_none_or(|ready| ready.dataset.name != dataset) {
+                continue;
+            }
             let work = self.work(entry, message)?;
             if let Work::Take { mapped: Some((_, mapped)), .. } = &work
                 && mapped.dataset.name == dataset

@@ -29,14 +29,35 @@ pub fn messages(call: &Call, limits: &Limits) -> Result<Vec<Message>> {
         return events(call.headers, call.body, limits);
     }
     let text = std::str::from_utf8(call.body).map_err(|_| Error::invalid("the body is no UTF-8").at_field("body"))?;
+    if !text.trim_start().starts_with('[') {
+        return object(call, text, limits);
+    }
+    let broken = |error: serde_json::Error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        Error::invalid(format!("the body is no JSON, see {place}")).at_field("body")
+    };
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(broken)?;
+    if elements.len() > limits.batch_max {
+        let error = Error::invalid(format!("a call has at most {} messages, not {}", limits.batch_max, elements.len()));
+        return Err(error.at_field("body").hint("send several calls; events.batch_max is the limit"));
+    }
+    // One id cannot name several messages: what each says is its identity.
+    let each = Call { id: None, ..*call };
+    let mut messages = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        let place = || format!("message {} of the call", index + 1);
+        messages.extend(object(&each, element.get(), limits).map_err(|error| error.while_doing(place()))?);
+    }
+    Ok(messages)
+}
+
+/// The messages of one object.
+fn object(call: &Call, text: &str, limits: &Limits) -> Result<Vec<Message>> {
     let Fields(fields) = Fields::read(text, "body")?;
     let fields: BTreeMap<&str, &RawValue> = fields.iter().map(|(name, value)| (name.as_str(), *value)).collect();
     let message = match () {
         () if fields.contains_key("specversion") => {
-            let others = call.headers.iter().filter(|(name, _)| *name != "content-type");
-            let headers: Vec<Header> =
-                others.copied().chain([("content-type", cloudevents::STRUCTURED.as_bytes())]).collect();
-            return events(&headers, call.body, limits);
+            return events(&[("content-type", cloudevents::STRUCTURED.as_bytes())], text.as_bytes(), limits);
         }
         () if fields.contains_key("event") => mission(call, &fields, text)?,
         () if fields.contains_key("type") => payload(call, &fields)?,
@@ -162,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_as_many_messages_and_each_is_known_by_what_it_says() {
+        let one = |voucher: &str| format!(r#"{{"event":"e","voucher_id":"{voucher}","data":{{"a":1}}}}"#);
+        let said = read(&[], Some("evt_1"), &format!("[{},{}]", one("V1"), one("V2"))).unwrap();
+        assert_eq!(said.len(), 2);
+        assert!(said[0].id.starts_with("V1:") && said[1].id.starts_with("V2:"));
+        assert_eq!(said[1].id, read(&[], Some("evt_2"), &format!("[{}]", one("V2"))).unwrap()[0].id);
+        assert!(read(&[], None, "[]").unwrap().is_empty());
+        let error = read(&[], None, &format!("[{},{{}}]", one("V1"))).unwrap_err();
+        assert!(error.message().starts_with("message 2 of the call"), "{error}");
+    }
+
+    #[test]
     fn the_same_words_are_the_same_message_and_others_are_not() {
         let id = |body: &str| read(&[], None, body).unwrap()[0].id.clone();
         let first = id(r#"{"event":"e","voucher_id":"V1","data":{"a":1}}"#);
@@ -174,7 +207,7 @@ mod tests {
     fn what_says_nothing_is_refused_with_the_field() {
         for (id, body, field) in [
             (Some("1"), "{", "body"),
-            (Some("1"), "[]", "body"),
+            (Some("1"), "[1]", "body"),
             (Some("1"), "{}", "type"),
             (Some("1"), r#"{"type":7,"data":1}"#, "type"),
             (Some("1"), r#"{"type":"","data":1}"#, "type"),

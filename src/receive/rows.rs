@@ -61,6 +61,31 @@ pub fn change(dataset: &Arc<Dataset>, batch: RecordBatch, write: Write, inbound:
     })
 }
 
+/// Rows of one table that are written alike become one change: what each of them is about differs.
+pub fn together(changes: Vec<Change>) -> Result<Vec<Change>> {
+    let mut merged: Vec<Change> = Vec::with_capacity(changes.len());
+    for change in changes {
+        let Change::Rows(more) = change else {
+            merged.push(change);
+            continue;
+        };
+        let alike = |known: &&mut Change| match known {
+            Change::Rows(known) => {
+                known.dataset.name == more.dataset.name && known.write == more.write && known.source == more.source
+            }
+            _ => false,
+        };
+        match merged.iter_mut().find(alike) {
+            Some(Change::Rows(known)) => {
+                let both = concat_batches(&known.dataset.schema(), [&known.batch, &more.batch]);
+                known.batch = both.map_err(|error| Error::bug("rows do not fit together").caused_by(error))?;
+            }
+            _ => merged.push(Change::Rows(more)),
+        }
+    }
+    Ok(merged)
+}
+
 /// Stored rows whose columns have these values.
 pub async fn stored(store: &dyn Store, dataset: &Dataset, of: &[(String, String)]) -> Result<RecordBatch> {
     let filter =

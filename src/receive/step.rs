@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decide::{Decision, Standing, decide};
 use super::inbound::Gaps;
-use super::mapping::{Mapped, Ready};
+use super::mapping::{Exploded, Mapped, Ready};
 use super::registry::Entry;
 use super::writer::Work;
 use super::{Outcome, rows};
@@ -48,9 +48,13 @@ impl<'a> Step<'a> {
     pub(super) async fn add(&mut self, work: &Work) -> Result<Added> {
         let names = match work {
             Work::Take { message, mapped, .. } => {
-                let row = mapped.as_ref().map(|(_, mapped)| (mapped.dataset.name.clone(), mapped.key.clone()));
-                let said = (format!("\0{}", message.source), message.id.clone());
-                row.into_iter().chain([said]).collect::<Vec<_>>()
+                let mut names = vec![(format!("\0{}", message.source), message.id.clone())];
+                if let Some((_, mapped)) = mapped {
+                    names.push((mapped.dataset.name.clone(), mapped.key.clone()));
+                    let set = |items: &Exploded| (items.dataset.name.clone(), format!("\0{:?}", items.of));
+                    names.extend(mapped.items.iter().map(set));
+                }
+                names
             }
             Work::Resume { dataset, key, .. } => vec![(dataset.clone(), key.clone())],
         };
@@ -69,7 +73,8 @@ impl<'a> Step<'a> {
 
     pub(super) async fn commit(self) -> Result<()> {
         if !self.changes.is_empty() {
-            self.store.commit(Commit { at: self.now, fence: None, changes: self.changes }).await?;
+            let changes = rows::together(self.changes)?;
+            self.store.commit(Commit { at: self.now, fence: None, changes }).await?;
         }
         Ok(())
     }

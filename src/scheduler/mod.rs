@@ -14,6 +14,7 @@ mod facts;
 mod fire;
 mod keep;
 mod polling;
+mod reconciling;
 mod service;
 mod verdict;
 mod waiting;
@@ -29,6 +30,7 @@ pub use waiting::{ByClock, Waiting};
 use crate::catalog::Catalog;
 use crate::engine::Engines;
 use crate::model::{CatchUp, Change, Clock, Commit, Dataset, Receipt, Result};
+use crate::reconcile::Reconciler;
 use crate::store::Store;
 use facts::Almanac;
 
@@ -74,6 +76,7 @@ pub struct Scheduler {
     options: JobOptions,
     waiting: Arc<dyn Waiting>,
     almanac: Arc<Almanac>,
+    reconciler: Option<Reconciler>,
 }
 
 impl Scheduler {
@@ -85,7 +88,13 @@ impl Scheduler {
         options: JobOptions,
         waiting: Arc<dyn Waiting>,
     ) -> Scheduler {
-        Scheduler { store, catalog, clock, engines, options, waiting, almanac: Arc::default() }
+        Scheduler { store, catalog, clock, engines, options, waiting, almanac: Arc::default(), reconciler: None }
+    }
+
+    /// Runs that reconcile are worked on too.
+    pub fn reconciling(mut self, reconciler: Reconciler) -> Scheduler {
+        self.reconciler = Some(reconciler);
+        self
     }
 
     /// Writes the jobs of the catalogue and of Tidegate itself into the store, for the tables that the sources serve now.

@@ -73,6 +73,8 @@ impl Scheduler {
         let keeper = Keeper::start(self, &run, lease_seconds, &run_stop, stop);
         let attempt = match engine {
             Ok(engine) => self.attempt(&engine, &run, &run_stop, &keeper).await,
+            // Tables are compared without any source.
+            Err(_) if run.work.action == Action::Reconcile => self.reconcile(&run, &run_stop).await,
             Err(error) => Err(error),
         };
         let pieces = attempt.unwrap_or_else(|error| vec![after_error(&error, false, self.clock.now())]);
@@ -100,6 +102,9 @@ impl Scheduler {
     }
 
     async fn attempt(&self, engine: &Engine, run: &Run, stop: &Stop, keeper: &Keeper) -> Result<Vec<Piece>> {
+        if run.work.action == Action::Reconcile {
+            return self.reconcile(run, stop).await;
+        }
         let engine = engine.clone().asking(&run.work.sources)?;
         if run.work.action == Action::Poll {
             return self.poll(&engine, run, stop, keeper).await;

@@ -153,7 +153,8 @@ fn changes_nothing(deed: &Deed) -> bool {
 pub async fn guarded(State(service): State<Service>, request: Request, next: Next) -> Response {
     let access = &service.access;
     let mut deed = deed_of(&request);
-    let reads = reads(request.method());
+    // Another Tidegate's questions are too long for an address, hold keys of rows, and change nothing.
+    let reads = reads(request.method()) || deed.route == "/api/v1/digests";
     let answered = async {
         let identified = access.identify(request.headers(), deed.address);
         let (caller, standing) = match identified {

@@ -1,5 +1,5 @@
-//! Intakes: ways in which publishers' events come without a call; their state, and what waits. Addresses are settable and
-//! never shown.
+//! Intakes: ways in which publishers' events come without a call; their state, and what waits. Addresses are settable
+//! and never shown.
 
 use axum::Json;
 use axum::extract::State;
@@ -126,8 +126,8 @@ async fn create(
     Ok((StatusCode::CREATED, Json(IntakeItem::of(created)?)))
 }
 
-/// Changes an intake; fields that are absent stay, `url` sets another address. With `revision` only if nobody has changed it
-/// since. Takes the role admin.
+/// Changes an intake; fields that are absent stay, `url` sets another address. With `revision` only if nobody has
+/// changed it since. Takes the role admin.
 #[utoipa::path(put, path = "/api/v1/intakes/{name}", tag = "events", params(("name" = String, Path)),
     request_body = Object, responses((status = 200, body = IntakeItem)))]
 async fn change(
@@ -181,11 +181,11 @@ async fn pause(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Resuming {
-    /// From where the publisher is now, whatever was missed.
+    /// Forget its place: a slot begins where the server is now, an outbox is read from its beginning.
     anew: bool,
 }
 
-/// Lets an intake go on; with `anew` from where the publisher is now.
+/// Lets an intake go on; with `anew` without its place.
 #[utoipa::path(post, path = "/api/v1/intakes/{name}/resume", tag = "events", params(("name" = String, Path)),
     request_body = Resuming, responses((status = 200, body = IntakeItem)))]
 async fn resume(

@@ -8,7 +8,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use tracing::Instrument;
 
 use super::problem::Problem;
@@ -211,6 +211,7 @@ pub async fn gather_within(service: &Service, request: Request, limit: usize) ->
     let (parts, body) = request.into_parts();
     let said = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if said.is_some_and(|said| said > limit as u64) {
+        drain(body).await;
         return Err(too_large());
     }
     let arriving = axum::body::to_bytes(body, limit);
@@ -225,6 +226,24 @@ pub async fn gather_within(service: &Service, request: Request, limit: usize) ->
     };
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
     Ok((request, bytes))
+}
+
+/// What is read and thrown away of a body that is refused, so that whoever is still sending it gets the answer.
+const DRAINED_BYTES_MAX: usize = 64 << 20;
+const DRAINED_FOR: std::time::Duration = std::time::Duration::from_secs(2);
+
+async fn drain(body: Body) {
+    let drained = async {
+        let (mut stream, mut left) = (body.into_data_stream(), DRAINED_BYTES_MAX);
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever is slower than this gets no answer.
+    let _ = tokio::time::timeout(DRAINED_FOR, drained).await;
 }
 
 fn too_large() -> Problem {

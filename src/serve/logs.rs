@@ -36,7 +36,7 @@ pub fn routes() -> OpenApiRouter<Service> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
-    /// The least level: `trace`, `debug`, `info`, `warn` or `error`; empty: all.
+    /// The least level: `trace`, `debug`, `info`, `warn` or `error`; all without it.
     #[param(inline)]
     level: Option<LeastLevel>,
     /// Only records of this task; empty: of all.
@@ -55,8 +55,6 @@ struct Wanted {
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum LeastLevel {
-    #[serde(rename = "")]
-    All,
     Trace,
     Debug,
     Info,
@@ -67,7 +65,7 @@ enum LeastLevel {
 impl LeastLevel {
     fn level(self) -> Level {
         match self {
-            LeastLevel::All | LeastLevel::Trace => Level::Trace,
+            LeastLevel::Trace => Level::Trace,
             LeastLevel::Debug => Level::Debug,
             LeastLevel::Info => Level::Info,
             LeastLevel::Warn => Level::Warn,
@@ -112,7 +110,7 @@ async fn logs(State(service): State<Service>, Params(wanted): Params<Wanted>) ->
     };
     let wanted = JournalWanted {
         journal: Journal::Log,
-        level: wanted.level.unwrap_or(LeastLevel::All).level(),
+        level: wanted.level.unwrap_or(LeastLevel::Trace).level(),
         task,
         text: wanted.q.filter(|text| !text.is_empty()),
         before: wanted.before,

@@ -65,6 +65,7 @@ use crate::notify::define::Subscriptions;
 use crate::publish::Publisher;
 use crate::read::Reader;
 use crate::receive::{Control as Inbounds, Receiver};
+use crate::reconcile::Reconciler;
 use crate::scheduler::Control;
 use crate::store::Store;
 
@@ -153,6 +154,7 @@ pub struct Parts {
     pub engines: Engines,
     /// Jobs and runs.
     pub control: Control,
+    pub reconciler: Reconciler,
     pub subscriptions: Subscriptions,
     /// Every source that can be configured, switched on or not.
     pub sources: Vec<Configured>,

@@ -24,6 +24,7 @@ const AGAIN_SECONDS: u64 = 5;
 
 /// What became of a call.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookAccepted)]
 struct Accepted {
     /// Always 0.
     code: u16,
@@ -34,6 +35,7 @@ struct Accepted {
 
 /// What became of one message.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookMessage)]
 struct Taken {
     id: String,
     source: String,

@@ -5,6 +5,7 @@ pub mod baostock;
 pub mod database;
 pub mod file;
 mod http;
+pub mod sides;
 pub mod tables;
 pub mod tushare;
 

@@ -6,6 +6,7 @@ pub mod deliveries;
 pub mod events;
 pub mod ledger;
 pub mod postgres;
+pub mod reconciliations;
 pub mod runs;
 pub mod sqlite;
 
@@ -15,10 +16,12 @@ use arrow_array::RecordBatch;
 use async_trait::async_trait;
 pub use by_source::{RowsBySource, SourceRows};
 use futures::stream::BoxStream;
+pub use reconciliations::{EventTrace, TracesWanted};
 
 use tokio::sync::watch;
 
 use crate::model::copy::Piece;
+use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
     Area, Attempt, AttemptsWanted, BlockedKey, Commit, Counts, Coverage, Dataset, Day, Definition, DeliveriesWanted,
     Delivery, DeliveryFigures, Event, EventType, Failure, FiguresSince, Health, Instant, JournalEntry, JournalWanted,
@@ -129,6 +132,20 @@ pub trait Store: Scan {
 
     /// Where a reader of somebody else's log stands, in the words of that log.
     async fn place(&self, name: &str) -> Result<Option<String>>;
+
+    /// Reports of reconciliations, newest first.
+    async fn reconciliations(&self, wanted: &ReportsWanted) -> Result<Vec<Report>>;
+
+    async fn reconciliation(&self, id: i64) -> Result<Option<Report>>;
+
+    /// Differences of a report, by number. Costs what it returns.
+    async fn differences(&self, wanted: &DifferencesWanted) -> Result<Vec<Difference>>;
+
+    /// The last event about each of these, with what became of its delivery; what has no event is left out.
+    async fn traces(&self, wanted: &TracesWanted) -> Result<Vec<EventTrace>>;
+
+    /// How many deliveries of a subscription wait whose events are not after this one.
+    async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64>;
 
     /// What subscriptions have not settled yet, in the order of events.
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>>;

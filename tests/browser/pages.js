@@ -20,6 +20,22 @@ export const PAGES = [
   { name: 'rows', path: '/data/table/daily?order=-trade_date', shows: '#rows tbody tr' },
   { name: 'statements', path: '/data/statements/{code}', shows: '.statements tbody tr' },
   { name: 'market', path: '/data/market?day={day}', shows: '.market tbody tr' },
+  { name: 'events', path: '/events', shows: '#events tbody tr' },
+  { name: 'event', path: '/events/{event}', shows: '#way-tax .timeline li' },
+  { name: 'vouchers', path: '/vouchers', shows: '#vouchers tbody tr' },
+  { name: 'voucher', path: '/vouchers/{voucher}', shows: '#versions tbody tr' },
+  { name: 'deliveries', path: '/deliveries', shows: '#attempts tbody tr' },
+  { name: 'unsettled', path: '/deliveries?view=unsettled', shows: '#unsettled' },
+  { name: 'blocked', path: '/deliveries?view=blocked', shows: '#blocked' },
+  { name: 'replays', path: '/deliveries?view=replays', shows: '#replays tbody tr' },
+  { name: 'delivery', path: '/deliveries/{event}/tax', shows: '#request pre' },
+  { name: 'subscriptions', path: '/subscriptions', shows: '#subscriptions tbody tr' },
+  { name: 'subscription', path: '/subscriptions/tax', shows: '#secrets li' },
+  { name: 'inbounds', path: '/subscriptions?view=inbounds', shows: '#inbounds tbody tr' },
+  { name: 'intakes', path: '/subscriptions?view=intakes', shows: '#intakes tbody tr' },
+  { name: 'signatures', path: '/signatures?subscription=tax', shows: '#verdict' },
+  { name: 'reconciliations', path: '/reconciliations', shows: '#reports tbody tr' },
+  { name: 'report', path: '/reconciliations/{report}', shows: '#differences tbody tr' },
   { name: 'sources', path: '/sources', shows: '.sources .card' },
   { name: 'jobs', path: '/jobs', shows: '#jobs tbody tr' },
   { name: 'logs', path: '/logs', shows: '#records tbody tr' },
@@ -57,7 +73,7 @@ export function untranslated(page, options) {
   return page.evaluate(async (known) => {
     const { default: texts } = await import('/i18n/en.js');
     const groups = new Set(Object.keys(texts).map((key) => key.split('.')[0]));
-    const told = [...document.querySelectorAll('#configuration, #records, .timeline, pre')].map((part) => part.innerText).join(' ');
+    const told = [...document.querySelectorAll('#configuration, #records, .timeline, pre, .told')].map((part) => part.innerText).join(' ');
     const words = document.body.innerText.match(/[a-z_]+(?:\.[a-z_]+)+/g) ?? [];
     const looksLikeKey = (word) => word in texts || groups.has(word.split('.')[0]);
     return [...new Set(words.filter((word) => looksLikeKey(word) && !known.includes(word) && !told.includes(word)))];

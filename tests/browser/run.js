@@ -13,6 +13,7 @@ import { access } from './access.js';
 import { DESK, PHONE, open } from './browser.js';
 import { cron } from './cron.js';
 import { candles, downloads } from './data.js';
+import { deliver, furnish, receiver, reconcile, replay, signature } from './gate.js';
 import { keyboard } from './keyboard.js';
 import { failures, jobs, phoneCoverage, sources } from './acts.js';
 import { Report } from './report.js';
@@ -29,6 +30,8 @@ const walked = (name, lang, theme) => name === 'desk' || process.env.TIDEGATE_LO
 
 const report = new Report(process.env.TIDEGATE_CHECK);
 const stage = await learn(url, process.env.TIDEGATE_RANGE);
+const [tax, desk] = [await receiver(), await receiver()];
+desk.status = 200;
 const browser = await open();
 try {
   await report.check('a range is synced to its end', () => syncRange(browser, stage, shots));
@@ -40,6 +43,11 @@ try {
   await report.check('candles are drawn, red for a rising day', () => candles(browser, stage, shots));
   await report.check('rows are filtered and downloaded', () => downloads(browser, stage));
   await report.check('the keyboard suffices', () => keyboard(browser, stage, shots));
+  await report.check('the gate is furnished', () => furnish(stage, desk));
+  await report.check('an event is published, fails, and is sent again by a person', () => deliver(browser, stage, shots, tax));
+  await report.check('a window is replayed', () => replay(browser, stage, shots, tax));
+  await report.check('a signature that does not match is explained', () => signature(browser, stage, shots));
+  await report.check('two tables are compared and the one is mended', () => reconcile(browser, stage, shots));
   Object.assign(stage, await learn(url, process.env.TIDEGATE_RANGE));
   for (const [name, size] of [['desk', DESK], ['phone', PHONE]]) {
     for (const lang of ['zh', 'en']) {
@@ -50,5 +58,7 @@ try {
   await report.check('keys and roles', () => access(browser, stage, shots));
 } finally {
   await browser.close();
+  await tax.close();
+  await desk.close();
 }
 process.exitCode = report.end();

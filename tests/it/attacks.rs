@@ -530,3 +530,23 @@ fn sql_in_names_and_filters_is_only_text() {
     assert_eq!(rows("/api/v1/datasets/daily/rows"), all);
     is_up(&serving);
 }
+
+#[test]
+fn those_who_come_while_the_service_is_busy_wait_at_its_door() {
+    let world = World::new(Wanted { securities: 5, ..Wanted::default() });
+    world.create_store();
+    let serving = Serving::start(&world, &[]);
+    let signal = |name: &str| {
+        let pid = serving.pid().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let address: SocketAddr = serving.url.trim_start_matches("http://").parse().unwrap();
+    // The system itself takes them in, as many as may wait; one for whom there is no room is left to try again.
+    let patience = Duration::from_secs(30);
+    let waiting: Vec<_> = (0..500).map_while(|_| TcpStream::connect_timeout(&address, patience).ok()).collect();
+    signal("-CONT");
+    assert_eq!(waiting.len(), 500);
+    drop(waiting);
+    assert_eq!(serving.get("/healthz").of_status(200)["status"], "ok");
+}

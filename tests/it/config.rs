@@ -204,3 +204,27 @@ fn lists_and_numbers_are_read_from_text() {
     assert!(!config.sources.tushare.gzip);
     assert_eq!(config.sync.default_from().unwrap().to_string(), "2015-01-05");
 }
+
+#[test]
+fn lists_of_subnets_and_of_waits_are_checked_entry_by_entry() {
+    let file = "[notify]\nallow = [\"10.1.0.0/16\", \"::1\"]\nretry_seconds = [1, 2.5, 60]\n";
+    let config = Config::load(&given(file, &[], &["notify.source_system=settlement"]).options).unwrap();
+    let shown: Vec<String> = config.notify.allow().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.1.0.0/16", "::1/128"]);
+    assert_eq!(config.notify.retry_seconds, [1.0, 2.5, 60.0]);
+    let config = Config::load(&given("", &[], &["notify.retry_seconds=[]", "notify.allow="]).options).unwrap();
+    assert!(config.notify.retry_seconds.is_empty() && config.notify.allow().is_empty());
+    for set in [
+        "notify.allow=10.1.2.3/16",
+        "notify.allow=inside",
+        "notify.retry_seconds=1,2",
+        "notify.retry_seconds=[0]",
+        "notify.retry_seconds=[700000]",
+        "notify.source_system=a b",
+        "notify.retry_jitter=1.5",
+    ] {
+        let name = set.split('=').next().unwrap();
+        let told = refusal(&given("", &[], &[set]));
+        assert!(told.contains(&format!("`{name}` expects ")), "{set}: {told}");
+    }
+}

@@ -47,8 +47,37 @@ impl Stage {
             format!("ts_code,trade_date,open,high,low,close,vol,amount\n000001.SZ,{},10,9,11,10,100,100\n", day(200));
         std::fs::write(world.folder.path().join("odd.csv"), odd).unwrap();
         world.run(&["import", "daily", "odd.csv", "--quiet"], 1);
+        copied(&world);
         Stage { world, range: (day(80).to_string(), day(50).to_string()) }
     }
+}
+
+/// The securities in a database of their own, with one lost, one of its own and two changed: what the dashboard compares.
+fn copied(world: &World) {
+    let columns = "ts_code text primary key, name text, area text, list_date text";
+    let sql = format!(
+        "attach '{}' as market; create table stock_basic ({columns});
+         insert into stock_basic select ts_code, name, area, list_date from market.stock_basic;
+         delete from stock_basic where ts_code = '000001.SZ'; insert into stock_basic values ('999999.SZ', 'Nobody', null, null);
+         update stock_basic set name = name || ' ' where rowid in (select rowid from stock_basic limit 2)",
+        world.store_path().display()
+    );
+    rusqlite::Connection::open(world.folder.path().join("copy.db")).unwrap().execute_batch(&sql).unwrap();
+}
+
+/// What the gate needs to reach receivers on this machine, and the copy that is compared.
+fn gate(world: &World) -> Vec<String> {
+    let copy = world.folder.path().join("copy.db");
+    [
+        "notify.allow=[\"127.0.0.0/8\"]".to_string(),
+        "notify.plain_http=true".to_string(),
+        format!("sources.database.connections=[\"copy=sqlite://{}\"]", copy.display()),
+        format!("reconcile.undo_folder={}", world.folder.path().join("undo").display()),
+        "reconcile.settle_ms=10".to_string(),
+    ]
+    .into_iter()
+    .flat_map(|setting| ["--set".to_string(), setting])
+    .collect()
 }
 
 /// The world wants text that lives as long as the program.
@@ -63,8 +92,10 @@ fn people_use_the_dashboard_in_a_real_browser() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let shots = std::env::var_os("TIDEGATE_SCREENSHOTS").map_or(root.join("target/screenshots"), PathBuf::from);
     let stage = Stage::set();
-    let serving =
-        Serving::start(&stage.world, &["--set", "serve.mirrors=[\"tushare\"]", "--listen", "tushare=127.0.0.1:0"]);
+    let gate = gate(&stage.world);
+    let mut arguments = vec!["--set", "serve.mirrors=[\"tushare\"]", "--listen", "tushare=127.0.0.1:0"];
+    arguments.extend(gate.iter().map(String::as_str));
+    let serving = Serving::start(&stage.world, &arguments);
     let mut browser = Command::new("node");
     browser.arg(root.join("tests/browser/run.js")).env("TIDEGATE_BROWSER", packages);
     browser.env("TIDEGATE_URL", &serving.url).env("TIDEGATE_SCREENSHOTS", shots);

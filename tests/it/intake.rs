@@ -1,5 +1,5 @@
-//! A gate of a test's own, into which intakes bring messages; and outboxes of a real PostgreSQL: rows of transactions that
-//! commit late, rows that cannot be read, doorbells, lag.
+//! A gate of a test's own, into which intakes bring messages; and outboxes of a real PostgreSQL: rows of transactions
+//! that commit late, rows that cannot be read, doorbells, lag.
 
 use std::process::Child;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Gate {
         let mut command = program(self.folder.path());
         let path = format!("store.path={}", self.folder.path().join("gate.db").display());
         command.args(["serve", "--role", "worker", "--set", &path, "--set", "jobs.enabled=false"]);
-        command.args(["--set", "intake.poll_ms=20", "--set", "intake.lease_seconds=2", "--quiet"]);
+        command.args(["--set", "intakes.poll_ms=20", "--set", "intakes.lease_seconds=2", "--quiet"]);
         if let Some(point) = dies_at {
             command.env("TIDEGATE_DIE_AT_POINT", point);
         }

@@ -84,7 +84,7 @@ fn records_that_matter_are_in_files_in_the_store_in_the_api_and_on_the_command_l
         }
     }
     assert!(paged.ends_with(&all) && paged.is_sorted_by(|one, next| one > next), "{paged:?} {all:?}");
-    for bad in ["level=loud", "task=x", "limit=0", "before=x", "nothing=1"] {
+    for bad in ["level=loud", "level=", "task=x", "limit=0", "before=x", "nothing=1"] {
         serving.get(&format!("/api/v1/logs?{bad}")).of_status(400);
     }
     let printed = world.run(&["logs", "--task", &task.to_string(), "--json"], 0).json();

@@ -86,7 +86,13 @@ fn asked_for(now: Instant) -> Vec<Change> {
         task: Some(1),
         data: serde_json::json!({ "z": 1, "a": "中文" }),
     };
-    vec![Change::Run(nightly), define(Kind::Job, "nightly"), define(Kind::Secret, "tushare"), Change::Journal(entry)]
+    vec![
+        Change::Run(nightly),
+        define(Kind::Job, "nightly"),
+        define(Kind::Secret, "tushare"),
+        Change::Journal(entry),
+        crate::store_reconciliations::reported(Some("weekly"), None),
+    ]
 }
 
 fn with(row: &serde_json::Value, name: &str, value: i64) -> serde_json::Value {

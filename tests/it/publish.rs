@@ -41,6 +41,11 @@ fn serve<'w>(world: &'w World, store: &[String]) -> Serving<'w> {
     Serving::start(world, &arguments)
 }
 
+/// The body of an answer; `None`: the service went away meanwhile.
+async fn json_of(answer: reqwest::Response) -> Option<Value> {
+    serde_json::from_str(&answer.text().await.ok()?).ok()
+}
+
 impl Serving<'_> {
     /// A request with a body of any kind.
     pub fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
@@ -116,21 +121,17 @@ async fn fifty(url: String, told: &std::sync::Mutex<Told>, answered: &Arc<Atomic
                 let request = client.post(format!("{url}/api/v1/events")).header(STRUCTURED.0, STRUCTURED.1);
                 let Ok(answer) = request.body(event(&name).to_string()).send().await else { return };
                 let status = answer.status();
-                let Ok(body) = answer.bytes().await else { return };
-                let body: Value = serde_json::from_slice(&body).unwrap();
+                let Some(body) = json_of(answer).await else { return };
                 assert!(status.is_success(), "{body}");
                 let number = body["event"].as_u64().unwrap();
                 let before = told.lock().unwrap().events.insert(name.clone(), number);
                 assert!(before.is_none_or(|before| before == number && status == StatusCode::OK), "{name} {before:?}");
 
-                let request = client
-                    .post(format!("{url}/api/v1/vouchers"))
-                    .header("idempotency-key", &name)
-                    .header("content-type", "application/json");
-                let Ok(answer) = request.body(voucher(&name).to_string()).send().await else { return };
+                let request = client.post(format!("{url}/api/v1/vouchers")).header("idempotency-key", &name);
+                let request = request.header("content-type", "application/json").body(voucher(&name).to_string());
+                let Ok(answer) = request.send().await else { return };
                 let status = answer.status();
-                let Ok(body) = answer.bytes().await else { return };
-                let body: Value = serde_json::from_slice(&body).unwrap();
+                let Some(body) = json_of(answer).await else { return };
                 assert_eq!(status, StatusCode::CREATED, "{body}");
                 let number = body["voucher"]["voucher_no"].as_str().unwrap().to_string();
                 let before = told.lock().unwrap().vouchers.insert(name.clone(), number.clone());

@@ -160,7 +160,12 @@ impl<'w> Desk<'w> {
     /// Rows of a table as the service shows them.
     pub fn rows(&self, serving: &Serving, table: &str) -> Vec<Value> {
         let page = serving.get(&format!("/api/v1/datasets/{table}/rows?limit=1000")).of_status(200);
-        page["items"].as_array().or(page["rows"].as_array()).unwrap_or_else(|| panic!("{page}")).clone()
+        let columns = page["columns"].as_array().unwrap();
+        let named = |row: &Value| {
+            let cells = columns.iter().zip(row.as_array().unwrap());
+            Value::Object(cells.map(|(name, cell)| (name.as_str().unwrap().to_owned(), cell.clone())).collect())
+        };
+        page["rows"].as_array().unwrap().iter().map(named).collect()
     }
 
     /// `amount vN` of every invoice.

@@ -110,7 +110,10 @@ fn what_the_reference_libraries_sign_is_accepted_here() {
 /// A string as JSON writes it, with escapes where chance wants them.
 fn string_text() -> impl Strategy<Value = String> {
     let character = prop_oneof![
-        any::<char>().prop_map(|character| serde_json::to_string(&character).unwrap().trim_matches('"').to_string()),
+        any::<char>().prop_map(|character| {
+            let quoted = serde_json::to_string(&character).unwrap();
+            quoted[1..quoted.len() - 1].to_string()
+        }),
         any::<u16>().prop_map(|unit| format!("\\u{unit:04X}")),
         prop::sample::select(vec![
             "\\/",
@@ -169,5 +172,59 @@ fn numbers_that_a_double_does_not_hold_stay_as_written_and_python_then_sees_anot
         assert_eq!(printed, format!("{{\"amount\": {text}}}"));
         let python = reference(&[json!({ "do": "canonical", "text": printed })]);
         assert_ne!(python[0], printed);
+    }
+}
+
+/// The code blocks of a language in the guide.
+fn blocks(language: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide/webhooks.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let opening = format!("```{language}\n");
+    text.split(&opening).skip(1).map(|rest| rest.split("```").next().unwrap().to_string()).collect()
+}
+
+/// What a receiver of the guide says to a request: `true` or `false`.
+fn receiver_says(program: &str, ending: &str, code: &str, asked: &Value) -> String {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join(format!("receiver.{ending}"));
+    std::fs::write(&path, code).unwrap();
+    let ran = Command::new(program).arg(&path).arg(asked.to_string()).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap().trim().to_lowercase()
+}
+
+#[test]
+fn the_receivers_of_the_guide_accept_what_is_signed_and_nothing_else() {
+    let python = std::env::var("TIDEGATE_WEBHOOKS_PYTHON")
+        .expect("scripts/test sets TIDEGATE_WEBHOOKS_PYTHON: run the tests through it");
+    let in_python = "\nimport sys\nasked = json.loads(sys.argv[1])\n\
+        print(verify(asked['secret'], asked['headers'], asked['body'].encode()))\n";
+    let in_node = "\nconst asked = JSON.parse(process.argv[2]);\n\
+        console.log(verify(asked.secret, asked.headers, Buffer.from(asked.body)));\n";
+    let (pythons, nodes) = (blocks("python"), blocks("javascript"));
+    assert_eq!((pythons.len(), nodes.len()), (2, 1));
+    let receivers = [
+        (SignatureForm::Standard, python.as_str(), "py", format!("import json\n{}{in_python}", pythons[0])),
+        (SignatureForm::Mission, python.as_str(), "py", format!("{}{in_python}", pythons[1])),
+        (SignatureForm::Standard, "node", "mjs", format!("{}{in_node}", nodes[0])),
+    ];
+    for (form, program, ending, code) in receivers {
+        let (old, new) = (Secret::generate(form).unwrap(), Secret::generate(form).unwrap());
+        let written = r#"{"event": "l1_confirmed", "data": {"note": "结算", "amount": 100000.00}}"#;
+        let body = tidegate::dialect::webhook::body_to_send(form, written).unwrap().into_owned();
+        let outgoing = Outgoing { id: "evt_1", timestamp: now_seconds(), body: body.as_bytes(), source_system: "a" };
+        let headers = sign(form, &[new.clone(), old], &outgoing).unwrap();
+        let named = |name: &str| if name == "x-signature" { "X-Signature".to_string() } else { name.to_string() };
+        let headers: serde_json::Map<String, Value> =
+            headers.into_iter().map(|(name, value)| (named(name), value.into())).collect();
+        let other = Secret::generate(form).unwrap();
+        for (secret, body, expected) in [
+            (&new, body.clone(), "true"),
+            (&new, body.replace("100000", "100001"), "false"),
+            (&other, body.clone(), "false"),
+        ] {
+            let asked = json!({ "secret": secret.expose(), "headers": headers, "body": body });
+            assert_eq!(receiver_says(program, ending, &code, &asked), expected, "{} {program}", form.name());
+        }
     }
 }

@@ -181,6 +181,7 @@ async fn snapshot(store: &dyn Store, channel: &str, known: &mut Known) {
 async fn client(scene: Arc<Scene>, mut dice: Dice) -> BTreeMap<&'static str, Known> {
     let mut known: BTreeMap<&'static str, Known> =
         CHANNELS.into_iter().map(|channel| (channel, Known::default())).collect();
+    let mut ended = scene.last.clone();
     loop {
         let url = scene.url.lock().unwrap().clone();
         let Ok(mut link) = Link::with(&url, &[]).await else {
@@ -192,13 +193,19 @@ async fn client(scene: Arc<Scene>, mut dice: Dice) -> BTreeMap<&'static str, Kno
             link.subscribe(id as u64 + 1, channel, from).await;
         }
         let mut lines_left = dice.below(if is_long() { 200 } else { 40 });
-        while let Said::Line(line) = link.hear().await {
-            take_line(&scene, &mut known, &line).await;
-            let last = *scene.last.borrow();
+        loop {
+            let last = *ended.borrow_and_update();
             let reached = |known: &Known| known.position.as_ref().is_some_and(|(_, offset)| *offset >= last);
             if last > 0 && known.values().all(reached) {
                 return known;
             }
+            // One that knows everything already hears nothing more.
+            let said = tokio::select! {
+                said = link.hear() => said,
+                Ok(()) = ended.changed() => continue,
+            };
+            let Said::Line(line) = said else { break };
+            take_line(&scene, &mut known, &line).await;
             if lines_left == 0 && last == 0 {
                 break;
             }
@@ -230,15 +237,16 @@ async fn take_line(scene: &Scene, known: &mut BTreeMap<&'static str, Known>, lin
 fn all_end_equal(clients: u64, last_day: &str, recover: &str, with_death: bool) -> u32 {
     let world = World::new(Wanted { securities: 40, last: "2024-02-29", ..Wanted::default() });
     world.create_store();
-    // Long enough for clients of a busy machine to answer, short enough to tell them soon that they know everything.
-    let (heartbeat, poll) = ("serve.heartbeat_seconds=5", "serve.poll_ms=20");
+    // Long enough for so many clients of a busy machine to answer, short enough to tell them soon that they know everything.
+    let heartbeat = format!("serve.heartbeat_seconds={}", if clients > 100 { 20 } else { 5 });
+    let poll = "serve.poll_ms=20";
     let recover = format!("serve.socket_recover={recover}");
     let limit = format!("serve.connections={}", clients + 100);
     let arguments = [
         "--role",
         "api",
         "--set",
-        heartbeat,
+        &heartbeat,
         "--set",
         poll,
         "--set",
@@ -274,32 +282,50 @@ fn all_end_equal(clients: u64, last_day: &str, recover: &str, with_death: bool) 
     let last = world.events().last().unwrap().id;
     ended.send_replace(last);
     let mut snapshots = 0;
+    let truth = Truth::of(&world);
     for client in waiting {
         let ended = world.runtime.block_on(async { timeout(PATIENCE * 10, client).await });
         let known = ended.expect("every client ends").unwrap();
-        snapshots += assert_equal(&world, &known);
+        snapshots += truth.assert_equal(&known);
     }
     assert_eq!(serving.stop(), Some(0));
     snapshots
 }
 
-/// What a client knows is what the store holds; how many snapshots it took comes back.
-fn assert_equal(world: &World, known: &BTreeMap<&'static str, Known>) -> u32 {
-    for (channel, known) in known {
-        let Some((_, dataset)) = channel.split_once(':') else {
-            let told = known.tasks.iter().map(|(id, task)| (*id, task["state"].as_str().unwrap().to_string()));
-            let tasks = world.runtime.block_on(world.store().tasks(100)).unwrap();
-            let stored: BTreeMap<i64, String> =
-                tasks.iter().map(|task| (task.id, task.state.name().to_string())).collect();
-            assert_eq!(told.collect::<BTreeMap<_, _>>(), stored, "{channel}");
-            continue;
-        };
-        let stored: BTreeMap<String, u64> =
-            world.coverage(dataset).rows_by_day.iter().map(|(day, rows)| (day.to_string(), *rows)).collect();
-        assert!(stored.len() > 20);
-        assert_eq!(known.days, stored, "{channel}");
+/// What the store holds in the end.
+struct Truth {
+    tasks: BTreeMap<i64, String>,
+    /// Rows by day of each table.
+    days: BTreeMap<&'static str, BTreeMap<String, u64>>,
+}
+
+impl Truth {
+    fn of(world: &World) -> Truth {
+        let store = world.store();
+        let tasks = world.runtime.block_on(store.tasks(100)).unwrap();
+        let tasks = tasks.iter().map(|task| (task.id, task.state.name().to_string())).collect();
+        let tables = CHANNELS.iter().filter_map(|channel| channel.split_once(':')).map(|(_, dataset)| dataset);
+        let days = tables.map(|dataset| {
+            let coverage = world.runtime.block_on(store.coverage(dataset)).unwrap();
+            let rows = coverage.rows_by_day.iter().map(|(day, rows)| (day.to_string(), *rows));
+            (dataset, rows.collect())
+        });
+        Truth { tasks, days: days.collect() }
     }
-    known.values().map(|known| known.snapshots).sum()
+
+    /// What a client knows is what the store holds; how many snapshots it took comes back.
+    fn assert_equal(&self, known: &BTreeMap<&'static str, Known>) -> u32 {
+        for (channel, known) in known {
+            let Some((_, dataset)) = channel.split_once(':') else {
+                let told = known.tasks.iter().map(|(id, task)| (*id, task["state"].as_str().unwrap().to_string()));
+                assert_eq!(told.collect::<BTreeMap<_, _>>(), self.tasks, "{channel}");
+                continue;
+            };
+            assert!(self.days[dataset].len() > 20);
+            assert_eq!(known.days, self.days[dataset], "{channel}");
+        }
+        known.values().map(|known| known.snapshots).sum()
+    }
 }
 
 #[test]

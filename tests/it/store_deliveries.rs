@@ -84,6 +84,8 @@ pub async fn a_delivery_waits_once_until_an_attempt_settles_it(store: &dyn Store
     let only = DeliveriesWanted { event: Some(1), key: Some("a".into()), after: 0, limit: 1, ..only };
     assert_eq!(store.deliveries(&DeliveriesWanted { state: None, ..only }).await.unwrap()[0].subscription, "erp");
     assert!(store.deliveries(&DeliveriesWanted { after: 3, ..of("tax") }).await.unwrap().is_empty());
+    commit(store, vec![Change::Deliver(vec![delivery("tax", 1, "a"), delivery("tax", 3, "")])]).await.unwrap();
+    assert_eq!(waiting(store, "tax").await, [(1, Waiting, 1), (3, Waiting, 0)], "what was set aside waits again");
     commit(store, vec![Change::ForgetDeliveries { subscription: "tax".to_owned() }]).await.unwrap();
     assert_eq!((waiting(store, "tax").await.len(), waiting(store, "erp").await.len()), (0, 1));
 }

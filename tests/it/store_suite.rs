@@ -16,6 +16,8 @@ pub use crate::store_conflicts::*;
 pub use crate::store_deliveries::*;
 pub use crate::store_events::*;
 pub use crate::store_lacks::*;
+pub use crate::store_received::*;
+pub use crate::store_reconciliations::*;
 pub use crate::store_runs::*;
 pub use crate::store_workers::*;
 

@@ -67,11 +67,48 @@ const listed = [
   [/^(\S+) is asked after the others: (.+)$/, '$1 排在其他数据源之后：$2'],
   [/^set its token, or test it under sources$/, '设置令牌，或在数据源页测试'],
   [/^it wins its place back by itself$/, '会自行恢复'],
+  [/^(\S+) fails(?:: (.+))?$/, (name, why) => `${name} 故障${why ? `：${why}` : ''}`],
+  [/^(\S+) is disabled(?:: (.+))?$/, (name, why) => `${name} 已停用${why ? `：${why}` : ''}`],
+  [/^it is tried now and then, and resumed when it answers$/, '定时试探，恢复应答后自动恢复'],
+  [/^resume it when its receiver is back, or remove it$/, '接收方恢复后手动恢复，或删除订阅'],
+  [/^(\d+) events are set aside$/, '$1 个事件已搁置'],
+  [/^(\d+) events have no attempt left and hold up those of their keys$/, '$1 个事件已用尽尝试，并阻塞同键后续事件'],
+  [/^retry, park or skip them$/, '重试、搁置或跳过'],
+  [/^beyond its threshold: (.+)$/, (metrics) => `超过阈值：${metrics.split(', ').map((one) => one.replace(/^(\w+) \((\w+)\)$/, (_, name, grade) => `${figures[name] ?? name}（${grades[grade] ?? grade}）`)).join('、')}`],
+  [/^(\d+) rows differ between (\S+) and (\S+)$/, '$2 与 $3 有 $1 行不同'],
+  [/^see the likely causes, and repair the target$/, '查看可能原因并修复目标'],
+  [/^see how its deliveries fare$/, '查看其投递情况'],
+  // Signatures
+  [/^the header (\S+) is missing$/, '缺少请求头 $1'],
+  [/^the headers are those of the form (\S+)$/, '请求头属于 $1 方式'],
+  [/^the timestamp is no whole number of seconds since 1970$/, '时间戳不是 1970 年以来的整数秒'],
+  [/^the timestamp counts milliseconds instead of seconds$/, '时间戳是毫秒，应为秒'],
+  [/^the timestamp is (\d+) s old, and (\d+) s are allowed$/, '时间戳距今 $1 秒，允许 $2 秒'],
+  [/^the timestamp is (\d+) s ahead of this clock, and (\d+) s are allowed$/, '时间戳比本机超前 $1 秒，允许 $2 秒'],
+  [/^the header has no signature of a known version, only of (.+)$/, '请求头中没有已知版本的签名，只有 $1'],
+  [/^the header has no signature that can be read$/, '请求头中没有可识别的签名'],
+  [/^there is no secret that counts at this time$/, '该时刻没有有效密钥'],
+  [/^the secret cannot be used: (.+)$/, '密钥无法使用：$1'],
+  [/^the signature is right, but stands under the version (\S+)$/, '签名正确，但标为版本 $1'],
+  [/^the text of the secret was used as the key$/, '把密钥的文字当作了签名密钥'],
+  [/^the key is what the base64 behind whsec_ decodes to$/, '应使用 whsec_ 之后 base64 解码的结果'],
+  [/^the decoded secret was used as the key$/, '使用了解码后的密钥'],
+  [/^in this form the key is the secret's text$/, '此方式应使用密钥的文字本身'],
+  [/^the secret was used without its prefix$/, '使用密钥时去掉了前缀'],
+  [/^in this form the prefix belongs to the key$/, '此方式前缀也是密钥的一部分'],
+  [/^it was made with a secret that ended at (.+)$/, (at) => `由 ${clock(at)} 失效的密钥签名`],
+  [/^only the body was signed$/, '只签了请求体'],
+  [/^this form signs more than the body$/, '此方式签名的不止请求体'],
+  [/^id, timestamp and body were not joined by a full stop, or in another order$/, '标识、时间戳、请求体没有用句点连接，或顺序不同'],
+  [/^the body was changed after signing: the signature is over (.+)$/, '签名之后请求体被改动：签名针对的是 $1'],
+  [/^another secret, or another body, id or timestamp, was signed$/, '密钥不同，或签名时的请求体、标识、时间戳不同'],
 ];
 
 const cuts = { day: '日', security: '证券', period: '报告期', range: '区间', month: '月' };
 const days = { ' on trading days': '（交易日）', ' or the next trading day': '（遇休市顺延）', ' after trading days': '（交易日次日）' };
 const cut = (name) => cuts[name] ?? ` ${name} `;
+const figures = { success_percent: '成功率', delay_seconds: '延迟', failures: '失败', backlog: '积压', failed_in_a_row: '连续失败', retries: '重试' };
+const grades = { info: '提示', warning: '警告', severe: '严重' };
 const clock = (at) => at.replace('T', ' ').replace(/(:\d\d)(\.\d+)?\+08:00$/, '$1');
 
 function one(sentence) {

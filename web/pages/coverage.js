@@ -34,13 +34,17 @@ function useCells(selection) {
   const area = useRef(null);
   const [cursor, setCursor] = useState(null);
   const anchor = useRef(null);
+  // The drag as it is now: a quick click ends before the page is drawn again.
+  const drag = useRef(null);
+  const dragTo = (next) => { drag.current = next; selection.setDrag(next); };
   const dayAt = (event) => event.target.closest?.('button[data-day]')?.dataset.day;
-  useEffect(() => {
-    if (!selection.drag) return undefined;
-    const end = () => selection.keep(selection.drag.anchor, selection.drag.end);
-    addEventListener('pointerup', end, { once: true });
-    return () => removeEventListener('pointerup', end);
-  }, [selection.drag]);
+  useEffect(() => () => { drag.current = null; }, []);
+  const drop = () => {
+    if (!drag.current) return;
+    const { anchor: first, end } = drag.current;
+    drag.current = null;
+    selection.keep(first, end);
+  };
   // On a narrow page what is chosen covers the foot of the window.
   const settled = selection.drag ? null : selection.to;
   useEffect(() => {
@@ -56,11 +60,12 @@ function useCells(selection) {
     if (!day || event.button || event.pointerType !== 'mouse' || event.shiftKey) return;
     anchor.current = day;
     setCursor(day);
-    selection.setDrag({ anchor: day, end: day });
+    dragTo({ anchor: day, end: day });
+    addEventListener('pointerup', drop, { once: true });
   };
   const over = (event) => {
     const day = dayAt(event);
-    if (day && selection.drag && day !== selection.drag.end) selection.setDrag({ ...selection.drag, end: day });
+    if (day && drag.current && day !== drag.current.end) dragTo({ ...drag.current, end: day });
   };
   const click = (event) => {
     const day = dayAt(event);

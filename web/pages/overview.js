@@ -97,11 +97,11 @@ function howMany({ kind, count }) {
 
 function Attention({ items }) {
   if (!items.length) return html`<${Card} id="attention" title=${t('overview.attention')}><p class="calm"><span aria-hidden="true">✓</span>${t('overview.calm')}</p><//>`;
-  const tone = (kind) => (['failure', 'job'].includes(kind) ? 'bad' : 'warn');
+  const tone = (kind) => (['failure', 'job', 'delivery', 'receiver', 'alert', 'difference'].includes(kind) ? 'bad' : 'warn');
   return html`<${Card} id="attention" title=${t('overview.attention')} note=${items.length}>
     <ul class="attention">${items.map((one, at) => html`<li key=${at}>
       <${State} tone=${tone(one.kind)}>${word('attention', one.kind)}${howMany(one)}<//>
-      <a href=${one.link || '/failures'}>${[one.dataset, one.source].filter(Boolean).join(' · ') || t('overview.look')}</a>
+      <a href=${one.link || '/failures'}>${[one.dataset, one.source, one.subscription].filter(Boolean).join(' · ') || t('overview.look')}</a>
       <p>${said(one.text)}</p>${one.remedy && html`<p class="remedy"><span aria-hidden="true">→ </span>${said(one.remedy)}</p>`}
     </li>`)}</ul>
   <//>`;

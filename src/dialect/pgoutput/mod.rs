@@ -1,7 +1,7 @@
 //! PostgreSQL's logical replication as its plugin `pgoutput` speaks it: frames, messages, relations, rows. No I/O.
 //!
-//! Tidegate asks for protocol 1. The tags of the protocols 2 to 4 are read where they were asked for and are a fault where
-//! they were not: what is not understood must never be skipped.
+//! Tidegate asks for protocol 1. The tags of the protocols 2 to 4 are read where they were asked for and are a fault
+//! where they were not: what is not understood must never be skipped.
 
 mod bytes;
 mod frame;

@@ -42,8 +42,8 @@ pub fn row(relation: &Relation, tuple: &Tuple, key_only: bool) -> Result<Row> {
     Ok(row)
 }
 
-/// Integers, finite floats, truth values and JSON are themselves. Decimals and everything else are text, so that no digit is
-/// lost in a reader's floating point.
+/// Integers, finite floats, truth values and JSON are themselves. Decimals and everything else are text, so that no
+/// digit is lost in a reader's floating point.
 fn value(column: &Column, cell: &Cell) -> Result<String> {
     let text = match cell {
         Cell::Null | Cell::Unchanged => return Ok("null".to_owned()),

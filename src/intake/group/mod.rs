@@ -107,7 +107,8 @@ impl Reader {
     async fn ask(&mut self, doing: &str, command: &redis::Cmd) -> Step<Value> {
         match self.link.try_ask(doing, command).await {
             Ok(value) => Ok(value),
-            Err((Some(code), _)) if code == "NOGROUP" => Err(Fault::GroupLost),
+            // The second is what a blocked reader hears when its stream is removed.
+            Err((Some(code), _)) if code == "NOGROUP" || code == "UNBLOCKED" => Err(Fault::GroupLost),
             Err((_, error)) => Err(Fault::Stated(error)),
         }
     }
@@ -183,7 +184,8 @@ impl Reader {
         self.ask("acknowledging entries", &command).await.map(|_| ())
     }
 
-    /// Entries that were delivered again and again, whatever ended each time: told, and moved to the stream of the dead.
+    /// Entries that were delivered again and again, whatever ended each time: told, and moved to the stream of the
+    /// dead.
     async fn bury(&mut self, desk: &mut Desk, dead: Vec<Entry>) -> Step<()> {
         if dead.is_empty() {
             return Ok(());

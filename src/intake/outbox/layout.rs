@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::place::Place;
 use crate::intake::definition::{Mode, Outbox, OutboxColumn};
 use crate::intake::postgres::{Database, quoted, table_name};
 use crate::model::{Error, Result};
@@ -71,6 +72,9 @@ impl Layout {
             return Err(error.hint("make it the primary key"));
         }
         let layout = Layout { table: table_name(name), mode: outbox.mode, kind: outbox.kind.clone(), columns };
+        if outbox.mode == Mode::Cursor {
+            check_order(outbox, found)?;
+        }
         if outbox.mode == Mode::Cursor && !["xid8", "bigint"].contains(&layout.kind_of(OutboxColumn::Tx)) {
             let column = outbox.column(OutboxColumn::Tx);
             let error = Error::invalid(format!("column {column} of {name} holds no transaction numbers"));
@@ -134,17 +138,43 @@ impl Layout {
         (name(OutboxColumn::Order), name(OutboxColumn::Id))
     }
 
-    /// Mode `cursor`: rows of transactions from $1 up to $2, after the order $3 and the id $4 where those are given.
-    pub(super) fn window_sql(&self, limit: usize, content_bytes_max: usize) -> String {
-        let (order, id) = self.order();
-        let (order_kind, id_kind) = (self.kind_of(OutboxColumn::Order), self.kind_of(OutboxColumn::Id));
-        let (tx, tx_kind) = (self.name(OutboxColumn::Tx).unwrap_or_default(), self.kind_of(OutboxColumn::Tx));
+    fn tx(&self) -> (String, &str) {
+        (self.name(OutboxColumn::Tx).unwrap_or_default(), self.kind_of(OutboxColumn::Tx))
+    }
+
+    /// Mode `cursor`: what is not done of transactions before `horizon`, up to the order `cut`.
+    pub(super) fn window_sql(
+        &self,
+        place: &Place,
+        horizon: u64,
+        cut: Option<i64>,
+        limit: usize,
+        content_bytes_max: usize,
+    ) -> String {
+        let ((order, _), (tx, tx_kind)) = (self.order(), self.tx());
+        let selected = self.selected(content_bytes_max);
+        let not_done = place.condition(&tx, tx_kind, &order);
+        let cut = cut.map_or(String::new(), |cut| format!(" and {order} < {cut}"));
         format!(
-            "select {} from {} where {tx} >= $1::text::{tx_kind} and {tx} < $2::text::{tx_kind} \
-             and ($4::text is null or ({order}, {id}) > ($3::text::{order_kind}, $4::text::{id_kind})) \
-             order by {order}, {id} limit {limit}",
-            self.selected(content_bytes_max),
+            "select {selected} from {} where {not_done} and {tx} < '{horizon}'::{tx_kind}{cut} order by {order} limit {limit}",
             self.table,
+        )
+    }
+
+    /// Mode `cursor`: the least order of what is there and not decided.
+    pub(super) fn cut_sql(&self, horizon: u64) -> String {
+        let ((order, _), (tx, tx_kind)) = (self.order(), self.tx());
+        format!("select min({order})::bigint from {} where {tx} >= '{horizon}'::{tx_kind}", self.table)
+    }
+
+    /// Mode `cursor`: the first transaction before `horizon` of which something is not done.
+    pub(super) fn left_sql(&self, place: &Place, horizon: u64) -> String {
+        let ((order, _), (tx, tx_kind)) = (self.order(), self.tx());
+        let not_done = place.condition(&tx, tx_kind, &order);
+        let from = &self.table;
+        // There is no min() of xid8 before version 16.
+        format!(
+            "select {tx}::text::bigint from {from} where {not_done} and {tx} < '{horizon}'::{tx_kind} order by {tx} limit 1"
         )
     }
 
@@ -172,11 +202,14 @@ impl Layout {
         }
     }
 
-    /// Counts what waits, no further than `cap`; mode `cursor`: from the transaction $1 on.
-    pub(super) fn count_sql(&self, cap: u64) -> String {
-        let waits = match self.name(OutboxColumn::Tx).filter(|_| self.mode == Mode::Cursor) {
-            Some(tx) => format!(" where {tx} >= $1::text::{}", self.kind_of(OutboxColumn::Tx)),
-            None => self.waits(),
+    /// Counts what waits, no further than `cap`.
+    pub(super) fn count_sql(&self, place: &Place, cap: u64) -> String {
+        let waits = match self.mode {
+            Mode::Cursor => {
+                let ((order, _), (tx, tx_kind)) = (self.order(), self.tx());
+                format!(" where {}", place.condition(&tx, tx_kind, &order))
+            }
+            Mode::Mark | Mode::Delete => self.waits(),
         };
         format!("select count(*) from (select from {}{waits} limit {cap}) waiting", self.table)
     }
@@ -194,6 +227,22 @@ fn needed(outbox: &Outbox, column: OutboxColumn) -> bool {
         | OutboxColumn::Data
         | OutboxColumn::CreatedAt => false,
     }
+}
+
+/// The mode `cursor` goes by an order that grows as rows are written.
+fn check_order(outbox: &Outbox, found: &[Found]) -> Result<()> {
+    let order = outbox.column(OutboxColumn::Order);
+    let whole = ["smallint", "integer", "bigint"];
+    let fits = |found: &&Found| found.is_required && found.is_unique && whole.contains(&found.kind.as_str());
+    if found.iter().filter(|found| found.name == order).any(|found| fits(&found)) {
+        return Ok(());
+    }
+    let message = format!("column {order} of {} does not say in which order rows were written", outbox.table);
+    Err(Error::invalid(message).hint(format!(
+        "add a column `position bigint generated always as identity unique` to {}, and name it as `order` under \
+         `columns`; or choose the mode mark or delete",
+        outbox.table
+    )))
 }
 
 fn missing(outbox: &Outbox, column: OutboxColumn) -> Error {
@@ -240,20 +289,20 @@ mod tests {
     ];
 
     #[test]
-    fn a_usual_table_is_read_by_windows_of_transactions_in_the_order_of_ids() {
+    fn a_usual_table_is_read_as_far_as_it_is_decided_in_the_order_of_ids() {
         let layout = Layout::of(&outbox(json!({"table": "s.o"})), &found(&USUAL)).unwrap();
-        let sql = layout.window_sql(10, 100);
+        let mut place = Place::default();
+        place.begin(5);
+        let sql = layout.window_sql(&place, 9, Some(70), 10, 100);
         for part in [
-            "from \"s\".\"o\" where \"tx\" >= $1::text::xid8 and \"tx\" < $2::text::xid8",
-            "(\"id\", \"id\") > ($3::text::bigint, $4::text::bigint)",
-            "order by \"id\", \"id\" limit 10",
+            "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"id\" limit 10",
             "null::text, null::text, \"key\"::text",
             "octet_length(\"data\"::text) > 100",
         ] {
             assert!(sql.contains(part), "{part}\n{sql}");
         }
-        let counted = "select count(*) from (select from \"s\".\"o\" where \"tx\" >= $1::text::xid8 limit 5) waiting";
-        assert_eq!(layout.count_sql(5), counted);
+        let counted = "select count(*) from (select from \"s\".\"o\" where \"tx\" >= '5'::xid8 limit 5) waiting";
+        assert_eq!(layout.count_sql(&place, 5), counted);
     }
 
     #[test]
@@ -284,6 +333,7 @@ mod tests {
             (json!({"table": "o", "columns": {"id": "key"}}), USUAL.to_vec(), "does not tell rows apart"),
             (json!({"table": "o", "columns": {"tx": "key"}}), USUAL.to_vec(), "holds no transaction numbers"),
             (json!({"table": "o", "columns": {"subject": "no"}}), USUAL.to_vec(), "o has no column no"),
+            (json!({"table": "o", "columns": {"order": "key"}}), USUAL.to_vec(), "in which order rows were written"),
         ] {
             let found = refusal(body, &columns);
             assert!(found.contains(expected), "{found}");

@@ -1,11 +1,12 @@
-//! The outbox: a table in the publisher's own PostgreSQL, into which rows are written by the transactions whose facts they
-//! tell.
+//! The outbox: a table in the publisher's own PostgreSQL, into which rows are written by the transactions whose facts
+//! they tell.
 //!
 //! A plain `id > cursor` loses rows: a transaction that took its number early may commit late. So nothing here goes by
-//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens after
-//! the commit that published it. In the mode `cursor` the place is a transaction number H before which everything is over:
-//! the oldest transaction that was still running at an earlier look. Rows of transactions from H up to the oldest one that
-//! runs now are all of what can ever be there; they are read in the order of their ids, and H moves on.
+//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens
+//! after the commit that published it. In the mode `cursor` only rows are read of transactions before the oldest one
+//! that still runs: those are decided, and all that they will ever have written is there. Of these, a row waits while
+//! a row with a smaller order is there whose transaction is not among them: so rows of one key come in the order in
+//! which they were written, whoever took a number when.
 
 mod layout;
 mod place;
@@ -67,23 +68,35 @@ struct Reader {
 impl Reader {
     /// Mode `cursor`: one page of the rows that are decided. Whether there may be more at once.
     async fn window(&mut self, desk: &mut Desk) -> Result<bool> {
-        if self.place.is_done() && !self.place.open(self.horizon().await?) {
+        let horizon = self.horizon().await?;
+        if horizon <= self.place.from || !self.place.has_room() {
             return Ok(false);
         }
+        let cut = self.number("looking beyond the oldest transaction", &self.layout.cut_sql(horizon)).await?;
         let limit = desk.options().batch;
-        let sql = self.layout.window_sql(limit, desk.limits().content_bytes_max);
-        let (from, to) = (self.place.from.to_string(), self.place.to.to_string());
-        let (order, id) = self.place.after.clone().unzip();
-        let rows = self.database.query("reading the outbox", &sql, &[&from, &to, &order, &id]).await?;
+        let sql = self.layout.window_sql(&self.place, horizon, cut, limit, desk.limits().content_bytes_max);
+        let rows = self.database.query("reading the outbox", &sql, &[]).await?;
         let (offers, last) = self.offers(desk, &rows)?;
-        match (rows.len() < limit, last) {
-            (false, Some(last)) => self.place.after = Some(last),
-            _ => self.place.close(),
+        let is_full = rows.len() >= limit;
+        if let Some((order, _)) = last {
+            let order = order.parse().map_err(|_| Error::invalid("the order of a row is no whole number"))?;
+            self.place.passed(horizon, if is_full { Some(order) } else { cut.map(|cut| cut - 1) });
         }
-        // A window without rows need not be remembered: it has none when it is read again.
+        // Without rows nothing need be remembered: there are none when the same is read again.
         let place = (!offers.is_empty()).then(|| self.place.to_string());
         desk.hand_in(offers, place).await?;
-        Ok(!self.place.is_done())
+        if !is_full {
+            let sql = self.layout.left_sql(&self.place, horizon);
+            let left = self.number("looking at what is left", &sql).await?;
+            self.place.begin(left.and_then(|left| u64::try_from(left).ok()).unwrap_or(horizon));
+        }
+        Ok(is_full)
+    }
+
+    /// The number that a question is answered with.
+    async fn number(&self, doing: &str, sql: &str) -> Result<Option<i64>> {
+        let rows = self.database.query(doing, sql, &[]).await?;
+        Ok(rows.first().map(|row| self.database.value(row, 0)).transpose()?.flatten())
     }
 
     /// The oldest transaction that is still running: all before it are over.
@@ -141,14 +154,8 @@ impl Reader {
 
     /// Rows that wait, counted no further than `cap`.
     async fn count(&self, cap: u64) -> Result<u64> {
-        let from = self.place.from.to_string();
-        let sql = self.layout.count_sql(cap);
-        let rows = match self.layout.mode {
-            Mode::Cursor => self.database.query("counting", &sql, &[&from]).await?,
-            Mode::Mark | Mode::Delete => self.database.query("counting", &sql, &[]).await?,
-        };
-        let count: i64 = rows.first().map(|row| self.database.value(row, 0)).transpose()?.unwrap_or_default();
-        Ok(count as u64)
+        let count = self.number("counting", &self.layout.count_sql(&self.place, cap)).await?;
+        Ok(count.unwrap_or_default() as u64)
     }
 
     /// Until somebody rings, or it is time to look again.

@@ -27,8 +27,8 @@ const DESCRIBE: &str = "\
     order by a.attnum";
 
 impl Copying<'_> {
-    /// Makes the slot, and copies the tables where that is wanted. The position from which the stream goes on. A copy that
-    /// is broken off begins again with a new slot: its rows get new ids, and are told twice.
+    /// Makes the slot, and copies the tables where that is wanted. The position from which the stream goes on. A copy
+    /// that is broken off begins again with a new slot: its rows get new ids, and are told twice.
     pub(super) async fn begin(
         &self,
         desk: &mut Desk,

@@ -1,5 +1,5 @@
-//! Logical replication: messages that transactions emit (`pg_logical_emit_message`) and changes of chosen tables, in the
-//! order of their commits. What is stored here is confirmed to the server, which keeps its log until then.
+//! Logical replication: messages that transactions emit (`pg_logical_emit_message`) and changes of chosen tables, in
+//! the order of their commits. What is stored here is confirmed to the server, which keeps its log until then.
 
 mod assemble;
 mod copy;
@@ -177,8 +177,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Messages with the place behind them. The place of a transaction is that of its end; while only others' log passes
-    /// by, it is written now and then, so that the server may forget.
+    /// Messages with the place behind them. The place of a transaction is that of its end; while only others' log
+    /// passes by, it is written now and then, so that the server may forget.
     async fn hand_in(&mut self, desk: &mut Desk, offers: Vec<Offer>) -> Result<()> {
         let is_idle = Moment::now() >= self.idle_at || self.seen.0 - self.stored.0 >= IDLE_BYTES;
         let moves = self.seen > self.stored && (!offers.is_empty() || is_idle);

@@ -222,7 +222,7 @@ impl Wire {
         let length = usize::try_from(length).ok().filter(|length| (4..=self.message_bytes_max).contains(length));
         let Some(length) = length else {
             let error = Error::invalid(format!("{} sends a message that is too large", self.server));
-            return Err(error.caused_by("no message limit fits").hint("raise intake.message_mb_max"));
+            return Err(error.caused_by("no message limit fits").hint("raise intakes.message_mb_max"));
         };
         if self.input.len() <= length {
             self.input.reserve(length + 1 - self.input.len());

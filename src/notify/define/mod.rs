@@ -80,14 +80,18 @@ impl Subscriptions {
 
     /// Every subscription, by name.
     pub async fn list(&self) -> Result<Vec<Status>> {
-        let mut found = Vec::new();
-        for definition in self.store.definitions(Kind::Subscription).await? {
-            // One that another version wrote is left out, as it is left out of deliveries.
-            if let Ok(status) = self.status(definition).await {
-                found.push(status);
-            }
-        }
-        Ok(found)
+        let secrets = self.store.definitions(Kind::Secret).await?;
+        let keyring = |name: &str| {
+            let secret = secrets.iter().find(|secret| secret.name == secret_name(name))?;
+            Keyring::from_json(&secret.body)
+        };
+        let all = self.store.definitions(Kind::Subscription).await?.into_iter();
+        // One that another version wrote is left out, as it is left out of deliveries.
+        let status = |one: Definition| {
+            let keyring = keyring(&one.name).unwrap_or_default();
+            status(one, keyring).ok()
+        };
+        Ok(all.filter_map(status).collect())
     }
 
     /// One subscription, or `NotFound`.
@@ -95,15 +99,7 @@ impl Subscriptions {
         let definition = self.store.definition(Kind::Subscription, name).await?;
         let none =
             || Error::not_found(format!("there is no subscription {name:?}")).hint("see `tidegate subscriptions`");
-        self.status(definition.ok_or_else(none)?).await
-    }
-
-    async fn status(&self, definition: Definition) -> Result<Status> {
-        let Definition { name, body, revision, at, .. } = definition;
-        let unreadable = |error| Error::conflict(format!("the subscription {name:?} cannot be read")).caused_by(error);
-        let subscription = serde_json::from_value(body).map_err(unreadable)?;
-        let keyring = self.keyring(&name).await?.1;
-        Ok(Status { name, subscription, revision, at, keyring })
+        status(definition.ok_or_else(none)?, self.keyring(name).await?.1)
     }
 
     async fn keyring(&self, name: &str) -> Result<(u64, Keyring)> {
@@ -292,6 +288,13 @@ impl Subscriptions {
             data: json!({}),
         })
     }
+}
+
+fn status(definition: Definition, keyring: Keyring) -> Result<Status> {
+    let Definition { name, body, revision, at, .. } = definition;
+    let unreadable = |error| Error::conflict(format!("the subscription {name:?} cannot be read")).caused_by(error);
+    let subscription = serde_json::from_value(body).map_err(unreadable)?;
+    Ok(Status { name, subscription, revision, at, keyring })
 }
 
 fn define(kind: Kind, name: &str, body: Value, expect: Option<u64>) -> Change {

@@ -4,6 +4,7 @@ mod counted;
 mod deliveries;
 mod exposition;
 mod http;
+mod intakes;
 mod process;
 
 use std::collections::BTreeMap;
@@ -123,6 +124,7 @@ async fn tell_of_store(service: &Service) -> Result<String> {
     tell_of_sources(service, &mut exposition).await?;
     tell_of_tables(service, &mut exposition).await?;
     deliveries::tell(service, &mut exposition).await?;
+    intakes::tell(service, &mut exposition).await?;
     Ok(exposition.into_text())
 }
 

@@ -1,5 +1,6 @@
 //! `/api/v1`: everything that the commands can do, for programs and the dashboard.
 
+mod attention;
 mod bars;
 mod chosen;
 mod coverage;
@@ -14,6 +15,7 @@ mod overview;
 pub mod page;
 mod period;
 mod plan;
+mod reconciliations;
 mod rows;
 mod runs;
 mod securities;
@@ -46,4 +48,5 @@ pub fn routes() -> OpenApiRouter<Service> {
         .merge(failures::routes())
         .merge(kept_apart::routes())
         .merge(sources::routes())
+        .merge(reconciliations::routes())
 }

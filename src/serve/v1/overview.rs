@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::attention::of_gate;
 use crate::engine::Engine;
 use crate::engine::doors::Seen;
 use crate::engine::standing::Standing as Place;
@@ -114,18 +115,19 @@ struct SourceItem {
 
 /// Something that needs a person.
 #[derive(Debug, Serialize, ToSchema)]
-struct Attention {
-    /// `failure`, `quarantine`, `conflict`, `source`, `job` or `late`.
-    kind: &'static str,
-    dataset: Option<String>,
-    source: Option<String>,
-    count: u64,
+pub struct Attention {
+    /// `failure`, `quarantine`, `conflict`, `source`, `job`, `late`, `receiver`, `delivery`, `alert` or `difference`.
+    pub kind: &'static str,
+    pub dataset: Option<String>,
+    pub source: Option<String>,
+    pub subscription: Option<String>,
+    pub count: u64,
     /// What is wrong.
-    text: String,
+    pub text: String,
     /// What to do.
-    remedy: String,
+    pub remedy: String,
     /// Where the dashboard shows it.
-    link: String,
+    pub link: String,
 }
 
 /// Ended tasks and runs that are shown.
@@ -148,6 +150,7 @@ async fn overview(State(service): State<Service>) -> Result<Json<Overview>, Prob
     next_runs(&mut datasets, &jobs, &engine);
     let mut attention = attention(&datasets, &failures, &doors);
     attention.extend(jobs.iter().filter_map(failed_job));
+    attention.extend(of_gate(&service).await?);
     let count = |state: &str| datasets.iter().filter(|dataset| dataset.state == state).count() as u64;
     let counts = OverviewCounts {
         fresh: count("fresh"),
@@ -192,6 +195,7 @@ fn failed_job(status: &JobStatus) -> Option<Attention> {
         kind: "job",
         dataset: None,
         source: None,
+        subscription: None,
         count: 1,
         text: format!("the last run of job {} failed: {note}", status.job.id),
         remedy: "trigger it when the cause is mended".to_string(),
@@ -307,6 +311,7 @@ fn of_source(seen: &Seen) -> Option<Attention> {
         kind: "source",
         dataset: None,
         source: Some(name.clone()),
+        subscription: None,
         count: 1,
         text,
         remedy: remedy.to_string(),
@@ -319,7 +324,7 @@ fn of_dataset(dataset: &Standing, failures: &[Failure]) -> Vec<Attention> {
     let mut found = Vec::new();
     let mut add = |kind, count, text: String, remedy: &str, link: String| {
         let (dataset, remedy) = (Some(name.clone()), remedy.to_string());
-        found.push(Attention { kind, dataset, source: None, count, text, remedy, link });
+        found.push(Attention { kind, dataset, source: None, subscription: None, count, text, remedy, link });
     };
     if dataset.failures > 0 {
         let given_up = |failure: &&Failure| failure.dataset == *name && failure.attempts >= failure.attempts_max;

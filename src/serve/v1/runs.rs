@@ -69,6 +69,8 @@ pub struct WorkBody {
     #[serde(deserialize_with = "object")]
     #[schema(value_type = Object)]
     how: How,
+    /// What is compared, where the action is `reconcile`
+    reconciliations: Vec<String>,
     /// Why, for people
     reason: Option<String>,
 }
@@ -88,6 +90,7 @@ impl Service {
             force: body.force,
             sources: body.sources,
             how: body.how,
+            reconciliations: body.reconciliations,
         };
         self.engines.current().await?.asking(&work.sources)?;
         let work = ask::checked(&*self.store, &self.catalog, work).await?;

@@ -35,7 +35,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn parameter(&mut self, value: String, cast: &str) -> String {
+    pub(super) fn parameter(&mut self, value: String, cast: &str) -> String {
         self.values.push(value);
         format!("(${}::text)::{cast}", self.values.len())
     }

@@ -6,9 +6,14 @@ mod form;
 mod layout;
 mod postgres;
 mod rows;
+mod side_layout;
+mod side_postgres;
+mod side_sqlite;
+mod side_write;
 mod sqlite;
 
 pub mod describe;
+pub mod side;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -242,4 +247,15 @@ fn missing_column(dataset: &Dataset, column: &str, wanted: &str, found: &[String
 fn keyless(dataset: &Dataset) -> Error {
     let message = format!("{} has rows without a value in its key ({})", dataset.name, dataset.key.join(", "));
     Error::invalid(message).hint("choose a key that every row has, or leave those rows out with database.query")
+}
+
+/// Rows of a dataset from their canonical texts (see `model::digest`), in catalogue order.
+pub fn batch_of_texts(dataset: &Arc<Dataset>, texts: Vec<Vec<Option<String>>>) -> Result<arrow_array::RecordBatch> {
+    let mut rows = rows::Rows::new(dataset.clone());
+    texts.into_iter().for_each(|row| rows.push(row.into_iter().map(Ok).collect()));
+    if let Some(refused) = rows.unreadable.first() {
+        let message = format!("a row does not fit {}: {}", dataset.name, refused.reason);
+        return Err(Error::invalid(message).hint("compare that column with another rule, or leave it out"));
+    }
+    rows.finish()
 }

@@ -36,10 +36,10 @@ struct Session {
     layouts: HashMap<String, Arc<Layout>>,
 }
 
-type Asking<T> = std::result::Result<T, Fault>;
+pub(super) type Asking<T> = std::result::Result<T, Fault>;
 
 /// What asking can fail with, until it is said where.
-enum Fault {
+pub(super) enum Fault {
     Postgres(tokio_postgres::Error),
     Stated(Error),
 }
@@ -68,7 +68,7 @@ impl Postgres {
     }
 
     /// Where it is, without user and password.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let hosts = self.config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(path) => path.display().to_string(),
@@ -78,7 +78,8 @@ impl Postgres {
         format!("{}:{ports}/{}", hosts.join(","), self.config.get_dbname().unwrap_or_default())
     }
 
-    async fn connect(&self) -> Asking<Session> {
+    /// A connection with this project's form of values, after `settings` of the caller's own.
+    pub(super) async fn connect_with(&self, settings: &str) -> Asking<Client> {
         let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -93,11 +94,16 @@ impl Postgres {
         });
         let timeout = self.options.statement_timeout.as_millis();
         let settings = format!(
-            "set session characteristics as transaction read only; set statement_timeout = {timeout}; \
+            "{settings}; set statement_timeout = {timeout}; \
              set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set extra_float_digits = 1; \
              set intervalstyle = 'postgres'; set bytea_output = 'hex'"
         );
         client.batch_execute(&settings).await?;
+        Ok(client)
+    }
+
+    async fn connect(&self) -> Asking<Session> {
+        let client = self.connect_with("set session characteristics as transaction read only").await?;
         Ok(Session { client, layouts: HashMap::new() })
     }
 
@@ -152,7 +158,7 @@ impl Postgres {
         }
     }
 
-    fn explain(&self, fault: Fault, table: &str) -> Error {
+    pub(super) fn explain(&self, fault: Fault, table: &str) -> Error {
         let error = match fault {
             Fault::Stated(error) => return error,
             Fault::Postgres(error) => error,

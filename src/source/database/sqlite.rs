@@ -125,7 +125,7 @@ impl Sqlite {
     }
 }
 
-fn limit_time(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
+pub(super) fn limit_time(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
     let until = Moment::now() + timeout;
     connection.progress_handler(10_000, Some(move || Moment::now() > until))
 }

@@ -21,12 +21,14 @@ use super::messages;
 use super::partitions::Partitions;
 use super::places::{self, Counted};
 use super::received;
+use super::reconciliations;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
 use super::tasks;
 use super::transfer;
 use super::values::{SqlDay, SqlInstant, clean, lock_number};
+use crate::model::reconciliation::Reconciled;
 use crate::model::{
     Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
     Place, Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState,
@@ -36,6 +38,7 @@ use crate::store::death;
 use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::{offered_again, published_data};
 use crate::store::ledger::{lacks_text, securities_text};
+use crate::store::reconciliations::{alert_data, finished_data};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
 /// The prepared datasets by name.
@@ -144,7 +147,7 @@ fn receipt_text(receipt: &Receipt) -> String {
     json!({
         "rows": rows.collect::<Vec<_>>(), "tasks": tasks.collect::<Vec<_>>(), "places": places.collect::<Vec<_>>(),
         "runs": runs.collect::<Vec<_>>(), "last_event": receipt.last_event,
-        "published": published.collect::<Vec<_>>(), "duties": receipt.duties,
+        "published": published.collect::<Vec<_>>(), "duties": receipt.duties, "reports": receipt.reports,
     })
     .to_string()
 }
@@ -172,6 +175,7 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         Some(Published { event: published[0].as_u64()?, was: Offered::from_name(published[1].as_str()?)? })
     });
     let duties = value["duties"].as_array().into_iter().flatten().map(Value::as_i64);
+    let reports = value["reports"].as_array().into_iter().flatten().map(Value::as_i64);
     let places = list("places")?.iter().map(|place| match (place["taken"].as_i64(), place["free_at"].as_i64()) {
         (Some(number), _) => Place::Taken(number),
         (None, Some(at)) => Place::FreeAt(Instant(at)),
@@ -184,6 +188,7 @@ fn receipt_of(value: &Value) -> Option<Receipt> {
         runs: runs.collect::<Option<_>>()?,
         published: published.collect::<Option<_>>()?,
         duties: duties.collect::<Option<_>>()?,
+        reports: reports.collect::<Option<_>>()?,
         last_event: value["last_event"].as_u64()?,
     })
 }
@@ -346,6 +351,7 @@ impl<'a> Writer<'a> {
                 | Change::Decide { .. }
                 | Change::ForgetDeliveries { .. }
                 | Change::ForgetAttempts { .. } => self.carry(change, &mut receipt).await?,
+                Change::Reconciled(reconciled) => self.reconciled(reconciled, &mut receipt).await?,
                 Change::CopyBegins { from } => transfer::begin(self.target, from, now).await?,
                 Change::Copied(piece) => transfer::write(self.target, piece).await?,
                 Change::CopyEnds => transfer::end(self.session()).await?,
@@ -422,6 +428,30 @@ impl<'a> Writer<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn reconciled(&mut self, reconciled: &Reconciled, receipt: &mut Receipt) -> Step<()> {
+        let (session, now) = (self.session(), self.commit.at);
+        match reconciled {
+            Reconciled::Report { report, differences, alert } => {
+                let id = reconciliations::add(session, report, differences).await?;
+                self.event(EventType::ReconcileFinished, None, None, finished_data(report, id));
+                if let Some(threshold) = alert.filter(|threshold| report.counts.differences() > *threshold) {
+                    self.event(EventType::GateAlert, None, None, alert_data(report, id, threshold));
+                }
+                receipt.reports.push(id);
+            }
+            Reconciled::Repaired { report, numbers, data } => {
+                reconciliations::repaired(session, *report, numbers, now).await?;
+                self.event(EventType::RepairFinished, None, None, data.clone());
+            }
+            Reconciled::Undone { report, numbers, data } => {
+                reconciliations::unrepaired(session, *report, numbers).await?;
+                self.event(EventType::RepairFinished, None, None, data.clone());
+            }
+            Reconciled::Forget { keep } => reconciliations::forget(session, *keep).await?,
+        }
+        Ok(())
     }
 
     fn event(&mut self, kind: EventType, dataset: Option<&str>, task: Option<i64>, data: Value) {
@@ -675,6 +705,7 @@ mod tests {
             places: vec![Place::Taken(4), Place::FreeAt(Instant(17)), Place::DayUsed],
             published: vec![Published { event: 11, was: Offered::New }, Published { event: 3, was: Offered::Same }],
             duties: vec![4],
+            reports: vec![8],
             last_event: 12,
         };
         let text = |receipt: &Receipt| serde_json::from_str(&receipt_text(receipt)).unwrap();

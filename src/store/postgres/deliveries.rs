@@ -19,7 +19,7 @@ fn number(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Adds deliveries; one that is there already stays as it is.
+/// Adds deliveries; one that waits already stays as it is, one that was dead or parked waits again.
 pub(super) async fn add(session: &Session, deliveries: &[Delivery]) -> Step<()> {
     let subscriptions: Vec<String> = deliveries.iter().map(|delivery| clean(&delivery.subscription)).collect();
     let events: Vec<i64> = deliveries.iter().map(|delivery| delivery.event as i64).collect();
@@ -30,7 +30,9 @@ pub(super) async fn add(session: &Session, deliveries: &[Delivery]) -> Step<()> 
     let by: Vec<String> = deliveries.iter().map(|delivery| clean(&delivery.by)).collect();
     let sql = "insert into _delivery (subscription, event, key, state, due_at, attempts, by) \
                select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], \
-               $6::bigint[], $7::text[]) on conflict (subscription, event) do nothing";
+               $6::bigint[], $7::text[]) on conflict (subscription, event) do update set \
+               state = excluded.state, due_at = excluded.due_at, attempts = excluded.attempts, by = excluded.by \
+               where _delivery.state <> 'waiting'";
     session.execute(sql, &[&subscriptions, &events, &keys, &states, &due, &attempts, &by]).await?;
     Ok(())
 }

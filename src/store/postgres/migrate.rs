@@ -40,6 +40,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../migrations/postgres/0007_event_gate.sql"),
     },
     Migration { number: 8, name: "0008_received", sql: include_str!("../../../migrations/postgres/0008_received.sql") },
+    Migration {
+        number: 9,
+        name: "0009_reconciliations",
+        sql: include_str!("../../../migrations/postgres/0009_reconciliations.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

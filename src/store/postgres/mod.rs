@@ -26,6 +26,7 @@ mod places;
 mod prepare;
 mod read;
 mod received;
+mod reconciliations;
 mod rows;
 mod runs;
 mod scan;
@@ -54,8 +55,12 @@ use self::partitions::Partitions;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
+use super::{
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary,
+    TracesWanted,
+};
 use crate::model::copy::Piece;
+use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
     DeliveryFigures, Error, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted, Message,
@@ -404,6 +409,38 @@ impl Store for PostgresStore {
 
     async fn place(&self, name: &str) -> Result<Option<String>> {
         step!(self, "reading a place", async { messages::place(&self.session().await?, name).await }.await)
+    }
+
+    async fn reconciliations(&self, wanted: &ReportsWanted) -> Result<Vec<Report>> {
+        step!(
+            self,
+            "reading the reports",
+            async { reconciliations::reports(&self.session().await?, wanted).await }.await
+        )
+    }
+
+    async fn reconciliation(&self, id: i64) -> Result<Option<Report>> {
+        step!(self, "reading a report", async { reconciliations::report(&self.session().await?, id).await }.await)
+    }
+
+    async fn differences(&self, wanted: &DifferencesWanted) -> Result<Vec<Difference>> {
+        step!(
+            self,
+            "reading differences",
+            async { reconciliations::differences(&self.session().await?, wanted).await }.await
+        )
+    }
+
+    async fn traces(&self, wanted: &TracesWanted) -> Result<Vec<EventTrace>> {
+        step!(self, "tracing events", async { reconciliations::traces(&self.session().await?, wanted).await }.await)
+    }
+
+    async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64> {
+        step!(
+            self,
+            "reading deliveries",
+            async { reconciliations::waiting(&self.session().await?, subscription, event).await }.await
+        )
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {

@@ -67,10 +67,14 @@ pub(super) async fn one(session: &Session, inbound: &str, source: &str, id: &str
 /// Newest first.
 pub(super) async fn some(session: &Session, wanted: &ReceivedWanted) -> Step<Vec<Received>> {
     let open = if wanted.open { " and state in ('waiting', 'stuck')" } else { "" };
+    let inbound = if wanted.inbound.is_some() { "inbound = $1" } else { "$1::text is null" };
+    let of = match wanted.of {
+        Some(_) => "dataset = $2 and key = $3",
+        None => "$2::text is null and $3::text is null",
+    };
     let sql = format!(
-        "{RECEIVED} where ($1::text is null or inbound = $1) \
-         and ($2::text is null or (dataset = $2 and key = $3)){open} \
-         and ($4::text is null or state = $4) order by at desc, source, id limit $5"
+        "{RECEIVED} where {inbound} and {of}{open} and ($4::text is null or state = $4) \
+         order by at desc, source, id limit $5"
     );
     let (dataset, key) = match &wanted.of {
         Some((dataset, key)) => (Some(clean(dataset)), Some(clean(key))),

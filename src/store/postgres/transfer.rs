@@ -26,7 +26,7 @@ use crate::model::{Error, Instant, Result};
 const MARK: &str = "_copying";
 
 /// Columns that the store numbers by itself.
-const NUMBERED: [(&str, &str); 8] = [
+const NUMBERED: [(&str, &str); 9] = [
     ("_commit", "seq"),
     ("_task", "id"),
     ("_failure", "id"),
@@ -35,6 +35,7 @@ const NUMBERED: [(&str, &str); 8] = [
     ("_run", "id"),
     ("_journal", "id"),
     ("_attempt", "id"),
+    ("_reconciliation", "id"),
 ];
 
 async fn unfinished(session: &Session) -> Step<Option<String>> {

@@ -19,10 +19,12 @@ use super::messages;
 use super::places::{self, Counted};
 use super::ranks::Ranks;
 use super::received;
+use super::reconciliations;
 use super::rows::{self, Work};
 use super::runs;
 use super::table::Table;
 use super::tasks;
+use crate::model::reconciliation::Reconciled;
 use crate::model::{
     Change, Chosen, Commit, Counts, Decision, Error, EventType, Failure, Fence, Instant, Lease, Message, Offered,
     Published, Quarantined, Receipt, Resolution, RowsChange, Run, RunFence, RunId, Take, Task, TaskState, Totals,
@@ -31,6 +33,7 @@ use crate::store::death;
 use crate::store::deliveries::{FORGOTTEN_MAX, decided_data};
 use crate::store::events::published_data;
 use crate::store::ledger::{lacks_text, securities_text};
+use crate::store::reconciliations::{alert_data, finished_data};
 use crate::store::runs::{defined_data, fence_of, run_event, started_data, undefined_data};
 
 /// The prepared datasets by name.
@@ -178,6 +181,7 @@ impl<'a> Writer<'a> {
                 | Change::Receive(_)
                 | Change::Settle(_)
                 | Change::ForgetReceived { .. } => self.carry(change, &mut receipt)?,
+                Change::Reconciled(reconciled) => self.reconciled(reconciled, &mut receipt)?,
                 Change::CopyBegins { from } => copy::begin(self.connection, self.tables, from, self.commit.at)?,
                 Change::Copied(piece) => copy::write(self.connection, self.tables, piece)?,
                 Change::CopyEnds => copy::end(self.connection)?,
@@ -190,6 +194,29 @@ impl<'a> Writer<'a> {
         self.progress(&progress)?;
         receipt.last_event = self.last_event as u64;
         Ok(receipt)
+    }
+
+    fn reconciled(&mut self, reconciled: &Reconciled, receipt: &mut Receipt) -> Step<()> {
+        match reconciled {
+            Reconciled::Report { report, differences, alert } => {
+                let id = reconciliations::add(self.connection, report, differences)?;
+                self.event(EventType::ReconcileFinished, None, None, &finished_data(report, id))?;
+                if let Some(threshold) = alert.filter(|threshold| report.counts.differences() > *threshold) {
+                    self.event(EventType::GateAlert, None, None, &alert_data(report, id, threshold))?;
+                }
+                receipt.reports.push(id);
+                Ok(())
+            }
+            Reconciled::Repaired { report, numbers, data } => {
+                reconciliations::repaired(self.connection, *report, numbers, self.commit.at)?;
+                self.event(EventType::RepairFinished, None, None, data)
+            }
+            Reconciled::Undone { report, numbers, data } => {
+                reconciliations::unrepaired(self.connection, *report, numbers)?;
+                self.event(EventType::RepairFinished, None, None, data)
+            }
+            Reconciled::Forget { keep } => reconciliations::forget(self.connection, *keep),
+        }
     }
 
     /// Applies a change of the event gate: what was published, is on its way, or was taken in.

@@ -16,10 +16,12 @@ fn number(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Adds deliveries; one that is there already stays as it is.
+/// Adds deliveries; one that waits already stays as it is, one that was dead or parked waits again.
 pub(super) fn add(connection: &Connection, deliveries: &[Delivery]) -> Step<()> {
     let sql = "insert into _delivery (subscription, event, key, state, due_at, attempts, by) \
-               values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (subscription, event) do nothing";
+               values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (subscription, event) do update set \
+               state = excluded.state, due_at = excluded.due_at, attempts = excluded.attempts, by = excluded.by \
+               where state <> 'waiting'";
     let mut statement = connection.prepare_cached(sql)?;
     for delivery in deliveries {
         statement.execute((

@@ -6,7 +6,7 @@ use super::fault::Step;
 use crate::model::{Error, Instant};
 use crate::store::ledger::{Migration, check_migrations, checksum};
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -35,6 +35,11 @@ const MIGRATIONS: [Migration; 8] = [
         sql: include_str!("../../../migrations/sqlite/0007_event_gate.sql"),
     },
     Migration { number: 8, name: "0008_received", sql: include_str!("../../../migrations/sqlite/0008_received.sql") },
+    Migration {
+        number: 9,
+        name: "0009_reconciliations",
+        sql: include_str!("../../../migrations/sqlite/0009_reconciliations.sql"),
+    },
 ];
 
 /// `TIDE`: tells `file` and other programs whose database this is.

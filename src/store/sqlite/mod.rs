@@ -23,6 +23,7 @@ mod prepare;
 mod ranks;
 mod read;
 mod received;
+mod reconciliations;
 mod rows;
 mod rules;
 mod running;
@@ -48,8 +49,12 @@ use self::fault::Step;
 use self::table::Table;
 use super::by_source::Counted;
 use super::ledger::tell;
-use super::{BatchStream, CommitRecord, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary};
+use super::{
+    BatchStream, CommitRecord, EventTrace, PieceStream, QuarantinedRow, RowsBySource, Running, Scan, Store, Summary,
+    TracesWanted,
+};
 use crate::model::copy::Piece;
+use crate::model::reconciliation::{Difference, DifferencesWanted, Report, ReportsWanted};
 use crate::model::{
     Attempt, AttemptsWanted, BlockedKey, Clock, Commit, Coverage, Dataset, Day, Definition, DeliveriesWanted, Delivery,
     DeliveryFigures, Error, ErrorKind, Event, EventType, Failure, FiguresSince, Health, JournalEntry, JournalWanted,
@@ -317,6 +322,31 @@ impl Store for SqliteStore {
     async fn place(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
         self.read("reading a place", move |connection| messages::place(connection, &name)).await
+    }
+
+    async fn reconciliations(&self, wanted: &ReportsWanted) -> Result<Vec<Report>> {
+        let wanted = wanted.clone();
+        self.read("reading the reports", move |connection| reconciliations::reports(connection, &wanted)).await
+    }
+
+    async fn reconciliation(&self, id: i64) -> Result<Option<Report>> {
+        self.read("reading a report", move |connection| reconciliations::report(connection, id)).await
+    }
+
+    async fn differences(&self, wanted: &DifferencesWanted) -> Result<Vec<Difference>> {
+        let wanted = wanted.clone();
+        self.read("reading differences", move |connection| reconciliations::differences(connection, &wanted)).await
+    }
+
+    async fn traces(&self, wanted: &TracesWanted) -> Result<Vec<EventTrace>> {
+        let wanted = wanted.clone();
+        self.read("tracing events", move |connection| reconciliations::traces(connection, &wanted)).await
+    }
+
+    async fn waiting_up_to(&self, subscription: &str, event: u64) -> Result<u64> {
+        let subscription = subscription.to_owned();
+        let work = move |connection: &Connection| reconciliations::waiting(connection, &subscription, event);
+        self.read("reading deliveries", work).await
     }
 
     async fn deliveries(&self, wanted: &DeliveriesWanted) -> Result<Vec<Delivery>> {
