@@ -307,7 +307,7 @@ impl Reconciler {
                 (difference.event, difference.delivery) = (Some(trace.event), trace.delivery);
             }
         }
-        mark_swapped(differences, shapes.source.key);
+        mark_swapped(differences);
         Ok(())
     }
 

@@ -20,10 +20,11 @@ pub fn routes() -> OpenApiRouter<Service> {
 }
 
 /// After how many seconds a call may come again that could not be taken in now.
-const AGAIN_SECONDS: u64 = 5;
+const AGAIN_SECONDS: u32 = 5;
 
 /// What became of a call.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookAccepted)]
 struct Accepted {
     /// Always 0.
     code: u16,
@@ -34,6 +35,7 @@ struct Accepted {
 
 /// What became of one message.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookMessage)]
 struct Taken {
     id: String,
     source: String,
@@ -84,7 +86,7 @@ fn problem(refusal: Refusal) -> Problem {
         refusal => {
             let error = refusal.error();
             let problem = Problem::of_status(status, name, error.message());
-            let (hint, field) = (error.hint_text().map(str::to_owned), error.field().map(str::to_owned));
+            let (hint, field) = (error.hint_text().map(str::to_owned), error.field().map(Box::from));
             Problem { hint, field, ..problem }
         }
     };

@@ -18,10 +18,12 @@ fn the_script_of_the_guide_ends_with_tables_that_are_equal() {
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "{said}\n{}", String::from_utf8_lossy(&ran.stderr));
     let (_, proof) = said.split_once("== the receiver's tables equal the sender's").unwrap();
-    for text in ["inv", "61249.5", "applied", "FP-0002"] {
-        assert!(proof.contains(text), "{text}: {said}");
+    let (_, taken) = proof.split_once("== what was taken in").unwrap();
+    for text in ["61249.5", "FP-0002", "1001"] {
+        assert!(taken.contains(text), "{text}: {said}");
     }
-    assert!(!said.contains("waiting") && !said.contains("conflicting"), "{said}");
+    assert_eq!(taken.matches(" applied ").count(), 5, "{said}");
+    assert!(!taken.contains("waiting") && !taken.contains("conflicting"), "{said}");
 }
 
 #[test]

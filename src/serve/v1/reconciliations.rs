@@ -381,7 +381,7 @@ async fn undo_file(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
         (header::CACHE_CONTROL, "no-store".to_string()),
     ];
-    let next = async |mut file: tokio::fs::File| {
+    let next = |mut file: tokio::fs::File| async move {
         let mut part = vec![0; PART_BYTES];
         let read = file.read(&mut part).await?;
         part.truncate(read);

@@ -123,12 +123,7 @@ impl PostgresWriting<'_> {
             sets.push(format!("{} = {}", quoted(&value.column), value.sql.replace('$', &format!("${}", texts.len()))));
         }
         texts.push(Some(place.to_owned()));
-        let sql = format!(
-            "update {} set {} where {}",
-            table_name(&self.table),
-            sets.join(", "),
-            at_place(texts.len())
-        );
+        let sql = format!("update {} set {} where {}", table_name(&self.table), sets.join(", "), at_place(texts.len()));
         self.execute(&sql, &texts).await
     }
 

@@ -150,6 +150,7 @@ export default {
   'figures.health': 'Health',
   'figures.oldest': 'the oldest since {time}',
   'attempt.number': 'Attempt {number}',
+  'attempt.at': 'Time',
   'attempt.attempt': 'Attempt',
   'attempt.outcome': 'Outcome',
   'attempt.event': 'Event',

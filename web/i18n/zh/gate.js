@@ -150,6 +150,7 @@ export default {
   'figures.health': '健康',
   'figures.oldest': '最早自 {time}',
   'attempt.number': '第 {number} 次',
+  'attempt.at': '时间',
   'attempt.attempt': '次数',
   'attempt.outcome': '结果',
   'attempt.event': '事件',

@@ -15,7 +15,7 @@ export function AttemptList({ query, lead, tail }) {
   const failed = query.failed === 'true';
   const pages = usePages('/api/v1/deliveries/attempts', { query: { limit: 100, subscription, outcome, error, event, failed: failed || null }, channels: ['events'], seconds: 5 });
   const columns = [
-    { name: 'at', label: t('events.at'), sort: false, view: (one) => html`<time title=${moment(one.at)}>${instant(one.at)}</time>` },
+    { name: 'at', label: t('attempt.at'), sort: false, view: (one) => html`<time title=${moment(one.at)}>${instant(one.at)}</time>` },
     { name: 'outcome', label: t('attempt.outcome'), sort: false, view: (one) => html`<${DeliveryState} name=${one.outcome} />` },
     { name: 'event', label: t('attempt.event'), number: true, sort: false, view: (one) => html`<a href=${deliveryAddress(one.event, one.subscription)}>${one.event}</a>` },
     { name: 'subscription', label: t('deliveries.subscription'), sort: false, view: (one) => html`<b>${one.subscription}</b>` },
