@@ -18,7 +18,6 @@ use tidegate::model::Clock;
 use tidegate::model::reconciliation::{DifferencesWanted, Outcome, Report, Wanted};
 use tidegate::reconcile::address::Names;
 use tidegate::reconcile::{ReconcileOptions, Reconciler};
-use tidegate::store::Store;
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tokio_postgres::{Client, NoTls};
 

@@ -19,6 +19,7 @@ export function daysInWords({ from, to, days_back: back, all_history: everything
 
 /** `Fetch · daily, weekly · all securities · 2024-01-01 – 2024-01-31`. */
 export function workInWords(work = {}) {
+  if (work.action === 'reconcile') return `${word('action', 'reconcile')} · ${some(work.reconciliations, '')}`;
   const parts = [
     word('action', work.action ?? 'sync'), some(work.datasets, t('work.all.tables')), daysInWords(work),
   ];

@@ -64,6 +64,7 @@ impl Server {
     }
 
     /// Seconds of `\copy` of a file with or without a header; the table is dropped afterwards.
+    #[allow(dead_code, reason = "not every bench compares with it")]
     pub fn psql_copy(&self, csv: &Path, header: bool) -> f64 {
         let psql = |sql: &str| {
             let mut command = Command::new(self.programs.join("psql"));

@@ -105,18 +105,17 @@ struct AttemptsArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-#[group(id = "chosen", required = true, multiple = false, args = ["event", "key", "all"])]
 struct DecisionArgs {
     /// The subscription
     subscription: String,
     /// One event
-    #[arg(long)]
+    #[arg(long, group = "chosen", required_unless_present_any = ["key", "all"])]
     event: Option<u64>,
     /// What has no attempt left of this order key
-    #[arg(long)]
+    #[arg(long, group = "chosen")]
     key: Option<String>,
     /// Everything that has no attempt left
-    #[arg(long)]
+    #[arg(long, group = "chosen")]
     all: bool,
 }
 

@@ -23,7 +23,7 @@ const URL_BYTES_MAX: u64 = 4_096;
   tidegate intake add vouchers '{\"source\": \"/settlement\", \"replication\": {\"prefixes\": [\"voucher\"]}}' --url ...
   tidegate intake test sales                                 connect and look; nothing is taken
   tidegate intake pause sales
-  tidegate intake resume vouchers --anew                     after a slot was lost: from where the server is now
+  tidegate intake resume vouchers --anew                     after a slot was lost
   tidegate intake remove vouchers                            drops its replication slot, too
 
 Intakes run in `tidegate serve`. docs/guide/intake.md shows what each kind takes.")]
@@ -65,7 +65,7 @@ enum Action {
     /// Let a paused intake go on
     Resume {
         name: String,
-        /// From where the publisher is now, whatever was missed
+        /// Forget its place: a slot begins where the server is now, an outbox is read from its beginning
         #[arg(long)]
         anew: bool,
     },

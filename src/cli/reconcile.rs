@@ -11,7 +11,8 @@ use super::progress::stop_on_signal;
 use super::reconciling::{counted, difference_json, reconciler, report_json};
 use crate::model::compared::{Precision, ValueKind};
 use crate::model::reconciliation::{
-    After, Difference, DifferencesWanted, Events, KIND, Outcome, Report, ReportsWanted, Rule, WEEKLY, Wanted, Window,
+    After, Difference, DifferencesWanted, Events, KIND, Outcome, RepairBy, Report, ReportsWanted, Rule, WEEKLY, Wanted,
+    Window,
 };
 use crate::model::{Error, Result};
 use crate::reconcile::Reconciler;
@@ -100,6 +101,9 @@ pub struct Args {
     /// Repair up to so many differences without a person
     #[arg(long, value_name = "ROWS", requires = "save")]
     auto_repair: Option<u64>,
+    /// How the target is mended: rows (written into it), or replay (the events of the rows are sent again)
+    #[arg(long, value_name = "WAY", default_value = "rows", value_parser = ["rows", "replay"])]
+    repair_by: String,
     /// Run a definition now
     #[arg(long, value_name = "NAME", conflicts_with_all = ["sides", "save"])]
     run: Option<String>,
@@ -191,6 +195,7 @@ impl Args {
         };
         (wanted.limits.differences, wanted.limits.rows, wanted.limits.seconds) =
             (self.differences, self.rows, self.seconds);
+        wanted.repair.by = if self.repair_by == "replay" { RepairBy::Replay } else { RepairBy::Rows };
         (wanted.repair.auto, wanted.repair.auto_max) =
             (self.auto_repair.is_some(), self.auto_repair.unwrap_or_default());
         Ok(wanted)

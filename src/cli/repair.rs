@@ -123,7 +123,7 @@ fn tell(context: &Context, repaired: &Repaired, file: Option<&PathBuf>) -> Resul
             "rows": counts.rows(), "inserted": counts.inserted, "updated": counts.updated, "deleted": counts.deleted,
             "repaired_before": counts.repaired_before, "not_chosen": counts.not_chosen,
             "changed_since": repaired.changed_since, "equal_already": repaired.equal_already,
-            "mended": repaired.mended, "verified": repaired.verified, "still_different": repaired.still_different,
+            "mended": repaired.mended, "replayed": repaired.replayed, "verified": repaired.verified, "still_different": repaired.still_different,
             "undo_file": file.map(|file| file.display().to_string()),
         }))?;
     } else {
@@ -136,6 +136,7 @@ fn tell(context: &Context, repaired: &Repaired, file: Option<&PathBuf>) -> Resul
             (counts.repaired_before, "differences were repaired before"),
             (counts.not_chosen, "differences were not chosen"),
             (repaired.changed_since.len() as u64, "differences are refused: their rows have changed since the report"),
+            (repaired.replayed, "events were sent again"),
             (repaired.verified, "rows were compared again and are equal"),
             (repaired.still_different, "rows were compared again and still differ"),
         ];

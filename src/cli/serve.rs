@@ -268,11 +268,10 @@ impl<'c> Servers<'c> {
     /// Intakes, and the relay of the log.
     fn carry(&mut self) {
         let context = self.context;
-        let publisher = self.publisher.clone();
         let parts = intake::Parts {
             store: self.store.clone(),
             clock: context.clock.clone(),
-            publisher,
+            publisher: self.publisher.clone(),
             options: context.intake_options(),
             worker: crate::engine::lease::worker_name(),
         };

@@ -143,8 +143,8 @@ impl Control {
         self.set_state(name, State::Paused, Vec::new(), by, "paused").await
     }
 
-    /// Lets it go on. `anew`: from where the publisher is now, whatever it missed; only for one that is paused or
-    /// stuck.
+    /// Lets it go on. `anew`: without its place, only for one that is paused or stuck. A slot begins where the server is
+    /// now, an outbox is read from its beginning.
     pub async fn resume(&self, name: &str, anew: bool, by: &str) -> Result<IntakeStatus> {
         if !anew {
             return self.set_state(name, State::Active, Vec::new(), by, "resumed").await;

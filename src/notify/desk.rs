@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use super::content::{Contents, Told};
 use super::index::Index;
+use super::letter::Letter;
 use super::matching;
 use super::replay::{self, Window};
 use crate::feed::Feed;
 use crate::model::definition::Kind;
 use crate::model::{
     Attempt, AttemptOutcome, AttemptsWanted, Change, Chosen, Clock, Commit, Decision, DeliveriesWanted, Delivery,
-    DeliveryState, Error, ErrorKind, EventType, Instant, Result, SignatureForm, Subscription,
+    DeliveryState, Error, ErrorKind, EventType, Instant, Message, Mode, Result, SignatureForm, Subscription,
 };
 use crate::store::Store;
 
@@ -39,6 +40,8 @@ pub struct Way {
     /// Names and values of the headers of its requests; signatures are named and not shown.
     pub headers: Vec<(&'static str, String)>,
     pub url: Option<String>,
+    /// What its requests say, of this event alone.
+    pub body: Option<String>,
 }
 
 /// An event with its ways.
@@ -131,14 +134,20 @@ impl Desk {
         for name in names {
             let of_it = attempts.iter().filter(|attempt| attempt.subscription == *name).cloned().collect();
             let delivery = deliveries.iter().find(|delivery| delivery.subscription == *name).cloned();
-            ways.push(self.way(name, of_it, delivery).await?);
+            ways.push(self.way(name, &told.message, of_it, delivery).await?);
         }
         let message = &told.message;
         let (kind, id, source) = (message.kind.clone(), message.id.clone(), message.source.clone());
         Ok(Ways { event, kind, id, source, at: message.at, ways })
     }
 
-    async fn way(&self, name: &str, attempts: Vec<Attempt>, delivery: Option<Delivery>) -> Result<Way> {
+    async fn way(
+        &self,
+        name: &str,
+        message: &Message,
+        attempts: Vec<Attempt>,
+        delivery: Option<Delivery>,
+    ) -> Result<Way> {
         let state = match (&delivery, attempts.first()) {
             (Some(delivery), _) => delivery.state.name(),
             (None, Some(last)) => last.outcome.name(),
@@ -148,8 +157,11 @@ impl Desk {
         let subscription: Option<Subscription> =
             defined.and_then(|definition| serde_json::from_value(definition.body).ok());
         let headers = subscription.as_ref().map(|known| headers(known.form, attempts.first())).unwrap_or_default();
+        let together = |known: &Subscription| matches!(known.mode, Mode::Batch { .. });
+        let letter = |known: &Subscription| Letter::write(known.form, &[message], together(known)).ok();
+        let body = subscription.as_ref().and_then(letter).map(|letter| letter.body);
         let url = subscription.map(|subscription| subscription.url);
-        Ok(Way { subscription: name.to_owned(), state, delivery, attempts, headers, url })
+        Ok(Way { subscription: name.to_owned(), state, delivery, attempts, headers, url, body })
     }
 
     /// The window that people name.

@@ -305,7 +305,7 @@ impl Lane {
             let next = match self.standing.permit(now) {
                 Permit::AwaitProbe => None,
                 Permit::Until(until) => self.queue.next_at().map(|_| until.max(free)),
-                Permit::Probe => self.queue.next_at().map(|_| free),
+                Permit::Probe => self.queue.next_at().map(|_| free).filter(|_| under_way == 0),
                 Permit::Free => self.queue.next_at().map(|next| next.max(free)),
             };
             let next = next.filter(|_| under_way < self.slots());

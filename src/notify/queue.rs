@@ -76,13 +76,16 @@ pub struct Queue {
     read_to: u64,
     /// Nothing is in the store beyond `read_to`.
     whole: bool,
+    /// Under way while the store was changed: what becomes of them is read there.
+    doubtful: BTreeSet<u64>,
 }
 
 impl Queue {
     /// Empty, with everything left in the store.
     pub fn new(options: QueueOptions) -> Queue {
         let options = QueueOptions { held: options.held.max(2), held_per_key: options.held_per_key.max(1) };
-        Queue { options, lines: HashMap::new(), heads: BTreeSet::new(), held: 0, read_to: 0, whole: false }
+        let (lines, heads, doubtful) = (HashMap::new(), BTreeSet::new(), BTreeSet::new());
+        Queue { options, lines, heads, held: 0, read_to: 0, whole: false, doubtful }
     }
 
     /// Forgets all but what is under way: the store is read anew.
@@ -94,6 +97,7 @@ impl Queue {
             line.in_flight > 0
         });
         self.held = self.lines.values().map(|line| line.entries.len()).sum();
+        self.doubtful.extend(self.lines.values().flat_map(|line| line.entries.iter().map(|entry| entry.event)));
         (self.read_to, self.whole) = (0, false);
     }
 
@@ -280,9 +284,20 @@ impl Queue {
         places
     }
 
+    /// A person may have decided about those of one request while it was under way: then the store is read anew.
+    fn doubted(&mut self, entries: &[Entry]) -> bool {
+        let doubted = entries.iter().any(|entry| self.doubtful.contains(&entry.event));
+        if doubted {
+            self.settled(entries);
+            self.reread();
+        }
+        doubted
+    }
+
     /// Those of one request are settled: the next of their keys may go out.
     pub fn settled(&mut self, entries: &[Entry]) {
         let places = self.landed(entries);
+        self.doubtful.retain(|event| !entries.iter().any(|entry| entry.event == *event));
         for place in &places {
             let Some(line) = self.lines.get_mut(place) else { continue };
             let before = line.entries.len();
@@ -294,6 +309,9 @@ impl Queue {
 
     /// Those of one request go out again; `counted`: an attempt was made.
     pub fn again(&mut self, entries: &[Entry], at: Instant, counted: bool) {
+        if self.doubted(entries) {
+            return;
+        }
         let places = self.landed(entries);
         for place in &places {
             let Some(line) = self.lines.get_mut(place) else { continue };
@@ -308,6 +326,9 @@ impl Queue {
 
     /// Those of one request were not even tried, and go out as they would have.
     pub fn untried(&mut self, entries: &[Entry]) {
+        if self.doubted(entries) {
+            return;
+        }
         for place in self.landed(entries) {
             self.show_head(&place);
         }
@@ -315,6 +336,9 @@ impl Queue {
 
     /// Those of one request have no attempt left: their keys wait for a person.
     pub fn died(&mut self, entries: &[Entry]) {
+        if self.doubted(entries) {
+            return;
+        }
         self.landed(entries);
         let (loose, kept): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(|entry| entry.key.is_empty());
         self.settled(&loose);
@@ -451,6 +475,20 @@ mod tests {
         queue.fell_behind();
         queue.matched([Entry::of(&delivery(8, "a"))], 8);
         assert_eq!(queue.want(), Some(Want::After(6)), "the store has what was missed");
+    }
+
+    #[test]
+    fn what_a_person_decides_during_an_attempt_is_read_from_the_store() {
+        let mut queue = queue(100, 100, &[(1, "a"), (2, "a"), (3, "b")]);
+        let first = started(&mut queue, 0);
+        queue.reread();
+        queue.page(&deliveries(&[(2, "a"), (3, "b")]), true);
+        queue.again(&first[..1], Instant(5), true);
+        assert_eq!(queue.want(), Some(Want::After(0)), "1 was skipped meanwhile");
+        queue.page(&deliveries(&[(2, "a"), (3, "b")]), true);
+        assert_eq!(numbers(&started(&mut queue, 9)), [2], "3 is under way");
+        queue.settled(&first[1..]);
+        assert!(queue.doubtful.is_empty());
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::engine::Stop;
 use crate::feed::Feed;
 use crate::model::definition::Kind;
 use crate::model::{
-    AttemptOutcome, AttemptsWanted, Change, Clock, Commit, Definition, DeliveriesWanted, Error, ErrorKind, Event,
-    EventType, Instant, Result,
+    AttemptOutcome, AttemptsWanted, Change, Clock, Commit, Definition, DeliveriesWanted, DeliveryState, Error,
+    ErrorKind, Event, EventType, Instant, Result,
 };
 use crate::store::Store;
 
@@ -395,6 +395,7 @@ impl Replays {
         };
         let wanted = DeliveriesWanted {
             subscription: Some(window.subscription.clone()),
+            state: Some(DeliveryState::Waiting),
             limit: WAITING_MAX,
             ..DeliveriesWanted::default()
         };

@@ -15,6 +15,8 @@ use crate::model::{
 };
 use crate::store::Store;
 
+/// Attempts that are looked at.
+const ATTEMPTS_MAX: usize = 1_000;
 /// How often a state is written again over somebody else's change.
 const TRIES: usize = 3;
 
@@ -29,7 +31,7 @@ pub struct Known {
 
 /// Reads the newest attempts of a subscription.
 pub async fn from_history(store: &dyn Store, subscription: &str, limits: &HealthLimits) -> Result<Known> {
-    let limit = limits.pause_failures as usize + 1;
+    let limit = (limits.pause_failures as usize + 1).min(ATTEMPTS_MAX);
     let wanted = AttemptsWanted { subscription: Some(subscription.to_owned()), limit, ..AttemptsWanted::default() };
     let newest = store.attempts(&wanted).await?;
     let tried = || newest.iter().filter(|attempt| attempt.outcome != AttemptOutcome::Skipped);

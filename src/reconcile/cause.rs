@@ -126,23 +126,30 @@ fn of_numbers(source: &str, target: &str) -> Option<Cause> {
     (exact.checked_sub(kept)?.abs() < unit).then_some(Cause::Rounding)
 }
 
-/// Marks pairs of rows that have each other's values.
-pub fn mark_swapped(differences: &mut [Difference], key: usize) {
-    let values = |rows: &[Vec<Option<String>>]| rows.first().map(|row| row[key..].to_vec());
-    let mut by_target: BTreeMap<Vec<Option<String>>, Vec<usize>> = BTreeMap::new();
+/// Marks pairs of rows that have each other's values in the columns in which they differ.
+pub fn mark_swapped(differences: &mut [Difference]) {
+    type Values = Vec<Option<String>>;
+    let values = |difference: &Difference, rows: &[Values]| -> Option<Values> {
+        let row = rows.first().filter(|_| difference.kind == DifferenceKind::Different)?;
+        difference.fields.iter().map(|at| row.get(*at).cloned()).collect()
+    };
+    let mut by_target: BTreeMap<(Vec<usize>, Values), Vec<usize>> = BTreeMap::new();
     for (at, difference) in differences.iter().enumerate() {
-        if let (DifferenceKind::Different, Some(values)) = (difference.kind, values(&difference.target)) {
-            by_target.entry(values).or_default().push(at);
+        if let Some(values) = values(difference, &difference.target) {
+            by_target.entry((difference.fields.clone(), values)).or_default().push(at);
         }
     }
     let mut swapped = Vec::new();
     for (at, difference) in differences.iter().enumerate() {
-        let (Some(wanted), Some(own)) = (values(&difference.source), values(&difference.target)) else { continue };
-        let others = by_target.get(&wanted).into_iter().flatten();
-        for other in others.filter(|other| **other != at) {
-            if values(&differences[*other].source).as_ref() == Some(&own) {
-                swapped.push(at);
-            }
+        let (source, target) = (values(difference, &difference.source), values(difference, &difference.target));
+        let (Some(source), Some(target)) = (source, target) else { continue };
+        let others = by_target.get(&(difference.fields.clone(), source)).into_iter().flatten();
+        let has_ours = |other: &usize| {
+            let other = &differences[*other];
+            values(other, &other.source).as_ref() == Some(&target)
+        };
+        if others.filter(|other| **other != at).any(has_ours) {
+            swapped.push(at);
         }
     }
     swapped.into_iter().for_each(|at| differences[at].cause = Cause::Swapped);
@@ -238,7 +245,7 @@ mod tests {
             difference(DifferenceKind::Different, 1, rows, vec![1])
         };
         let mut found = [of("1", "a", "b"), of("2", "b", "a"), of("3", "c", "a")];
-        mark_swapped(&mut found, 1);
+        mark_swapped(&mut found);
         assert_eq!(found.map(|one| one.cause), [Cause::Swapped, Cause::Swapped, Cause::Unknown]);
     }
 }

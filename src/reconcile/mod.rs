@@ -27,7 +27,7 @@ use async_trait::async_trait;
 use crate::catalog::Catalog;
 use crate::engine::Stop;
 use crate::model::reconciliation::{
-    After, Counts, Difference, Events, Outcome, Reconciled, RepairBy, Report, Wanted, check_name, job_of,
+    After, Counts, Difference, Events, Outcome, Reconciled, Report, Wanted, check_name, job_of,
 };
 use crate::model::{Change, Clock, Commit, Error, KeyRange, Result};
 use crate::plan::ranges::Limits;
@@ -307,7 +307,7 @@ impl Reconciler {
                 (difference.event, difference.delivery) = (Some(trace.event), trace.delivery);
             }
         }
-        mark_swapped(differences, shapes.source.key);
+        mark_swapped(differences);
         Ok(())
     }
 
@@ -345,7 +345,7 @@ impl Reconciler {
         let wanted = self.defined(name).await?;
         let report = self.run(Some(name), &wanted, stop).await?;
         let found = report.counts.differences();
-        let may = wanted.repair.auto && wanted.repair.by == RepairBy::Rows && report.outcome == Outcome::Different;
+        let may = wanted.repair.auto && report.outcome == Outcome::Different;
         if may && (1..=wanted.repair.auto_max).contains(&found) {
             let file = self.options.undo_folder.join(format!("report-{}.undo.jsonl", report.id));
             let choice = plan::Choice { rows_max: Some(wanted.repair.auto_max), ..plan::Choice::default() };

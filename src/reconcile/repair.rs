@@ -13,7 +13,9 @@ use super::{Opened, Reconciler, address::shown};
 use crate::engine::Stop;
 use crate::model::compared::{SideRow, key_part};
 use crate::model::reconciliation::{Difference, DifferencesWanted, Reconciled, RepairBy, Report};
-use crate::model::{Change, Commit, Error, ErrorKind, Key, Result};
+use crate::model::{
+    Change, Chosen, Commit, Decision, DeliveriesWanted, Delivery, DeliveryState, Error, ErrorKind, Key, Result,
+};
 use crate::source::sides::{Mend, MendOutcome, SideWriter};
 
 /// Differences that are read at a time.
@@ -41,6 +43,8 @@ pub struct Repaired {
     /// Of those, how many are proven equal now, and how many still differ.
     pub verified: u64,
     pub still_different: u64,
+    /// Events that were sent again, where that is the way to mend the target.
+    pub replayed: u64,
 }
 
 /// The differences of a plan, as both sides have their rows now.
@@ -70,14 +74,14 @@ impl Reconciler {
         stop: &Stop,
     ) -> Result<Repaired> {
         let (report, opened) = self.for_repair(report, sides).await?;
-        if report.wanted.repair.by == RepairBy::Replay {
-            let error = Error::invalid("the target of this report is mended by sending its events again");
-            return Err(error.hint("replay the events that the report names, or define it with repair.by = \"rows\""));
-        }
         let Plan { differences, counts } = self.plan(&report, choice).await?;
         let checked = self.checked(&opened, differences).await?;
         let mut done = repaired(&report, counts, &checked);
         check_bound(done.counts.rows(), choice.rows_max.unwrap_or(self.options.repair_rows_max), choice.confirmed)?;
+        if report.wanted.repair.by == RepairBy::Replay {
+            self.replay(&report, &opened, &checked, &mut done, stop).await?;
+            return Ok(done);
+        }
         let nowhere = || {
             Error::invalid(format!("{} cannot be written to", opened.target.name()))
                 .hint("repair it where it is, or replay its events")
@@ -155,6 +159,83 @@ impl Reconciler {
             }
         }
         Ok(checked)
+    }
+
+    /// Sends the events of the rows again, and looks whether that has mended them.
+    async fn replay(
+        &self,
+        report: &Report,
+        opened: &Opened,
+        checked: &Checked,
+        done: &mut Repaired,
+        stop: &Stop,
+    ) -> Result<()> {
+        let subscription = report.wanted.events.as_ref().and_then(|events| events.subscription.clone());
+        let subscription = subscription.ok_or_else(|| {
+            Error::invalid("it is not said which subscription carries events to the target")
+                .hint("define it with events.subscription, or mend rows with repair.by = \"rows\"")
+        })?;
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            checked.same.iter().partition(|(_, difference)| difference.event.is_some());
+        for (_, difference) in unknown {
+            done.leave_out(difference);
+            done.counts.not_chosen += 1;
+        }
+        let mut events: Vec<u64> = known.iter().filter_map(|(_, difference)| difference.event).collect();
+        events.sort_unstable();
+        events.dedup();
+        for some in events.chunks(self.options.repair_batch_rows.max(1)) {
+            let changes = self.deliveries(&subscription, some, report.id).await?;
+            self.store.commit(Commit { at: self.clock.now(), fence: None, changes }).await?;
+            done.replayed += some.len() as u64;
+        }
+        let began = std::time::Instant::now();
+        let last = events.last().copied().unwrap_or_default();
+        while self.store.waiting_up_to(&subscription, last).await? > 0 && began.elapsed() < self.options.position_wait {
+            if !stop.sleep(std::time::Duration::from_millis(100)).await {
+                break;
+            }
+        }
+        let keys: Vec<Key> = known.iter().map(|(key, _)| key.clone()).collect();
+        let now = look(opened, &keys).await?;
+        let differs = |key: &Key| now.get(key).is_some_and(|pair| opened.shapes.judge(pair).is_some());
+        let equal = known.iter().filter(|(key, _)| !differs(key)).map(|(_, difference)| difference.number);
+        let equal: Vec<u64> = equal.collect();
+        (done.mended, done.verified) = (equal.len() as u64, equal.len() as u64);
+        done.still_different = known.len() as u64 - done.verified;
+        self.mark_of(report.id, equal, done).await
+    }
+
+    /// Deliveries of these events: anew, or at once where they wait for a person.
+    async fn deliveries(&self, subscription: &str, events: &[u64], report: i64) -> Result<Vec<Change>> {
+        let by = format!("repair:{report}");
+        let now = self.clock.now();
+        let mut changes = Vec::new();
+        for message in self.store.messages(events).await? {
+            let wanted = DeliveriesWanted {
+                subscription: Some(subscription.to_owned()),
+                event: Some(message.event),
+                limit: 1,
+                ..DeliveriesWanted::default()
+            };
+            let (subscription, event) = (subscription.to_owned(), message.event);
+            changes.push(match self.store.deliveries(&wanted).await?.is_empty() {
+                false => {
+                    let (chosen, decision) = (Chosen::Event(event), Decision::Retry);
+                    Change::Decide { subscription, chosen, decision, by: by.clone() }
+                }
+                true => Change::Deliver(vec![Delivery {
+                    subscription,
+                    event,
+                    key: message.key.or(message.subject).unwrap_or_default(),
+                    state: DeliveryState::Waiting,
+                    due_at: now,
+                    attempts: 0,
+                    by: by.clone(),
+                }]),
+            });
+        }
+        Ok(changes)
     }
 
     async fn mend(
@@ -236,12 +317,17 @@ impl Reconciler {
 impl Repaired {
     /// A row changed between the plan and its repair.
     fn forget(&mut self, difference: &Difference) {
+        self.leave_out(difference);
+        self.changed_since.push(difference.number);
+    }
+
+    /// Nothing is done about a difference.
+    fn leave_out(&mut self, difference: &Difference) {
         let mut one = PlanCounts::default();
         one.add(difference);
         self.counts.inserted -= one.inserted;
         self.counts.updated -= one.updated;
         self.counts.deleted -= one.deleted;
-        self.changed_since.push(difference.number);
     }
 }
 

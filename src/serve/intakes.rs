@@ -181,11 +181,11 @@ async fn pause(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct Resuming {
-    /// From where the publisher is now, whatever was missed.
+    /// Forget its place: a slot begins where the server is now, an outbox is read from its beginning.
     anew: bool,
 }
 
-/// Lets an intake go on; with `anew` from where the publisher is now.
+/// Lets an intake go on; with `anew` without its place.
 #[utoipa::path(post, path = "/api/v1/intakes/{name}/resume", tag = "events", params(("name" = String, Path)),
     request_body = Resuming, responses((status = 200, body = IntakeItem)))]
 async fn resume(

@@ -34,7 +34,7 @@ pub const PROBLEMS: [(u16, &str, &str); 15] = [
 ];
 
 /// In the order in which the page shows them; others follow.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("sync", "Start work and see how it goes, as older programs know it."),
     ("multi-period sync", "Work over several periods at once, as older programs know it."),
     ("sync status", "Ranges of days, as older programs know them."),
@@ -44,6 +44,7 @@ const TAGS: [(&str, &str); 13] = [
     ("work", "Runs, tasks, failures and jobs."),
     ("reconciliation", "Whether two tables hold the same rows, and mending the one that does not."),
     ("events", "Business events and vouchers: publish them, read the log."),
+    ("deliveries", "Events on their way to subscriptions: what waits, every attempt, decisions, replays, figures."),
     ("sources", "The doors that data comes through."),
     ("webhooks", "Webhooks that others call, and what they bring."),
     ("access", "Keys, sessions, secrets, settings, and who changed what."),

@@ -33,7 +33,7 @@ pub fn finished_data(report: &Report, id: i64) -> Value {
 /// What the alert about a report says.
 pub fn alert_data(report: &Report, id: i64, threshold: u64) -> Value {
     json!({
-        "figure": "reconcile_differences", "severity": "severe", "value": report.counts.differences(),
+        "metric": "reconcile_differences", "state": "raised", "severity": "severe", "value": report.counts.differences(),
         "threshold": threshold, "report": id, "name": report.name,
     })
 }

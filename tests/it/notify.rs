@@ -561,3 +561,62 @@ fn thresholds_that_are_crossed_are_told_once() {
     let of_backlog = gate.told(EventType::GateAlert).into_iter().filter(|told| told["metric"] == "backlog").count();
     assert_eq!(of_backlog, 2, "a restart tells nothing twice");
 }
+
+#[test]
+fn a_replay_keeps_its_pace_stops_when_it_is_paused_and_goes_on_after_a_restart() {
+    let gate = Gate::new();
+    let receiver = gate.receiver(|_, _| ok());
+    gate.subscribe("tax", &receiver.url(), json!({ "types": ["contract.*"] }));
+    let running = gate.dispatch(quick());
+    let names: Vec<String> = (0..60).map(|round| format!("e{round:02}")).collect();
+    let numbers = gate.publish(&names.iter().map(|name| (name.as_str(), "k")).collect::<Vec<_>>());
+    gate.until_delivered("tax", 60);
+    let window = Window {
+        subscription: "tax".to_owned(),
+        from: numbers[0],
+        to: numbers[59],
+        types: Vec::new(),
+        only_failed: false,
+    };
+    let started = replay::start(&*gate.store, &gate.clock, window, Some(40.0), "anna");
+    let number = gate.runtime.block_on(started).unwrap().number;
+    let status = || gate.runtime.block_on(replay::get(&*gate.store, number)).unwrap();
+    let change = |state| gate.runtime.block_on(replay::change(&*gate.store, &gate.clock, number, state)).unwrap();
+    gate.until("some have gone out again", || receiver.seen().len() > 65);
+    change(ReplayState::Paused);
+    running.end(&gate);
+    let paused = status();
+    assert!(paused.progress.matched < 60, "{paused:?}");
+    let running = gate.dispatch(quick());
+    gate.publish(&[("later", "k")]);
+    gate.until("the later one has arrived", || ids(&receiver.seen()).contains(&"later".to_owned()));
+    assert_eq!(status().progress, paused.progress, "a pause outlives the process");
+    change(ReplayState::Running);
+    gate.until("it is done", || status().replay.state == ReplayState::Done);
+    gate.until_delivered("tax", 121);
+    running.end(&gate);
+    let mut counts = std::collections::BTreeMap::new();
+    ids(&receiver.seen()).into_iter().for_each(|id| *counts.entry(id).or_insert(0) += 1);
+    assert!(names.iter().all(|name| counts[name] == 2), "{counts:?}");
+    assert_eq!(status().progress.matched, 60);
+}
+
+#[test]
+fn what_becomes_of_events_about_the_gate_makes_no_further_ones() {
+    let gate = Gate::new();
+    let receiver = gate.receiver(|_, _| Says::status(500, &[], ""));
+    let more = |types: &str| json!({ "types": [types], "retry_seconds": [], "when_dead": "park" });
+    gate.subscribe("tax", &receiver.url(), more("contract.*"));
+    gate.subscribe("gate", &receiver.url(), more("delivery.*"));
+    let mut options = quick();
+    (options.health.warn_failures, options.health.pause_failures) = (1_000, 1_000);
+    let running = gate.dispatch(options);
+    gate.publish(&[("a", "k")]);
+    gate.until("both were tried", || gate.attempts("tax").len() == 1 && gate.attempts("gate").len() == 1);
+    gate.publish(&[("b", "k")]);
+    gate.until("both were tried again", || gate.attempts("tax").len() == 2 && gate.attempts("gate").len() == 2);
+    running.end(&gate);
+    let told: Vec<Value> =
+        gate.told(EventType::DeliveryFailed).into_iter().map(|told| told["subscription"].clone()).collect();
+    assert_eq!(told, ["tax", "tax"]);
+}

@@ -16,8 +16,6 @@ pub struct Seen {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Which connection it came by, from 0.
-    pub connection: usize,
 }
 
 impl Seen {
@@ -80,14 +78,10 @@ impl Receiver {
             let mut open = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let connection = {
-                    let mut heard = hears.lock().unwrap();
-                    heard.connections += 1;
-                    heard.connections - 1
-                };
+                hears.lock().unwrap().connections += 1;
                 let (hears, says) = (hears.clone(), says.clone());
                 open.spawn(async move {
-                    talk(stream, connection, &hears, &*says).await;
+                    talk(stream, &hears, &*says).await;
                 });
             }
         });
@@ -109,13 +103,12 @@ impl Receiver {
 
 async fn talk(
     mut stream: TcpStream,
-    connection: usize,
     heard: &Mutex<Heard>,
     says: &(dyn Fn(usize, &Seen) -> Says + Send + Sync),
 ) -> Option<()> {
     let mut bytes = Vec::new();
     loop {
-        let seen = request(&mut stream, &mut bytes, connection).await?;
+        let seen = request(&mut stream, &mut bytes).await?;
         let before = {
             let mut heard = heard.lock().unwrap();
             heard.seen.push(seen.clone());
@@ -138,7 +131,7 @@ async fn talk(
 }
 
 /// Reads one request with its body; `None` when the connection ends.
-async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Seen> {
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
@@ -164,5 +157,5 @@ async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, connection: usize)
     }
     let body = bytes[end + 4..end + 4 + length].to_vec();
     bytes.drain(..end + 4 + length);
-    Some(Seen { line, headers, body, connection })
+    Some(Seen { line, headers, body })
 }

@@ -181,6 +181,7 @@ async fn snapshot(store: &dyn Store, channel: &str, known: &mut Known) {
 async fn client(scene: Arc<Scene>, mut dice: Dice) -> BTreeMap<&'static str, Known> {
     let mut known: BTreeMap<&'static str, Known> =
         CHANNELS.into_iter().map(|channel| (channel, Known::default())).collect();
+    let mut ended = scene.last.clone();
     loop {
         let url = scene.url.lock().unwrap().clone();
         let Ok(mut link) = Link::with(&url, &[]).await else {
@@ -192,13 +193,19 @@ async fn client(scene: Arc<Scene>, mut dice: Dice) -> BTreeMap<&'static str, Kno
             link.subscribe(id as u64 + 1, channel, from).await;
         }
         let mut lines_left = dice.below(if is_long() { 200 } else { 40 });
-        while let Said::Line(line) = link.hear().await {
-            take_line(&scene, &mut known, &line).await;
-            let last = *scene.last.borrow();
+        loop {
+            let last = *ended.borrow_and_update();
             let reached = |known: &Known| known.position.as_ref().is_some_and(|(_, offset)| *offset >= last);
             if last > 0 && known.values().all(reached) {
                 return known;
             }
+            // One that knows everything already hears nothing more.
+            let said = tokio::select! {
+                said = link.hear() => said,
+                Ok(()) = ended.changed() => continue,
+            };
+            let Said::Line(line) = said else { break };
+            take_line(&scene, &mut known, &line).await;
             if lines_left == 0 && last == 0 {
                 break;
             }

@@ -73,7 +73,7 @@ export function Table({
     const key = id(row) ?? at;
     return html`<tr key=${key} class=${`${open ? 'opens' : ''} ${rowClass?.(row) ?? ''}`} tabindex=${open ? (row === part[0] ? 0 : -1) : undefined} aria-selected=${selected !== undefined && selected === key ? 'true' : undefined}
       onClick=${open ? (event) => click(event, row) : undefined} onKeyDown=${open ? (event) => move(event, row) : undefined}>
-      ${columns.map((column) => html`<td key=${column.name} class=${`${column.number ? 'number' : ''}${column.wrap ? ' wrap' : ''}${hidden(column)}`}>${column.view ? column.view(row) : row[column.name] ?? NONE}</td>`)}
+      ${columns.map((column) => html`<td key=${column.name} data-label=${column.number ? column.label : undefined} class=${`${column.number ? 'number' : ''}${column.wrap ? ' wrap' : ''}${hidden(column)}`}>${column.view ? column.view(row) : row[column.name] ?? NONE}</td>`)}
     </tr>`;
   };
   const grouped = () => groups.map((group) => {

@@ -75,6 +75,8 @@ const listed = [
   [/^(\d+) events have no attempt left and hold up those of their keys$/, '$1 个事件已用尽尝试，并阻塞同键后续事件'],
   [/^retry, park or skip them$/, '重试、搁置或跳过'],
   [/^beyond its threshold: (.+)$/, (metrics) => `超过阈值：${metrics.split(', ').map((one) => one.replace(/^(\w+) \((\w+)\)$/, (_, name, grade) => `${figures[name] ?? name}（${grades[grade] ?? grade}）`)).join('、')}`],
+  [/^(\d+) rows differ between (\S+) and (\S+)$/, '$2 与 $3 有 $1 行不同'],
+  [/^see the likely causes, and repair the target$/, '查看可能原因并修复目标'],
   [/^see how its deliveries fare$/, '查看其投递情况'],
   // Signatures
   [/^the header (\S+) is missing$/, '缺少请求头 $1'],

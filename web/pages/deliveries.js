@@ -29,17 +29,16 @@ function Board({ query }) {
   const names = (subscriptions.data?.items ?? []).map((one) => ({ value: one.name, label: one.name }));
   const stuck = blocked.data?.items.length ?? 0;
   const tabs = VIEWS.map((name) => ({ name, label: t(`deliveries.${name}`), count: name === 'blocked' ? stuck : 0 }));
+  const lead = html`<${SelectField} label=${t('deliveries.subscription')} value=${subscription} options=${[{ value: '', label: t('all') }, ...names]} onInput=${(value) => setQuery({ subscription: value })} />`;
+  const tail = may('operate') && names.length > 0 && html`<${Button} icon="retry" run=${() => setReplaying(true)}>${t('replay.new')}<//>`;
   return html`
     <${Loaded} from=${figures} lines=${4}>${({ items }) => html`<${Totals} figures=${items} />
       <${Endpoints} figures=${items} subscriptions=${subscriptions.data?.items ?? []} done=${subscriptions.reload} />`}<//>
     <${Tabs} label=${t('nav.deliveries')} tabs=${tabs} value=${view} onInput=${(name) => setQuery({ view: name === 'attempts' ? null : name, outcome: null, error: null, state: null }, { push: true })} />
     <div role="tabpanel" aria-label=${t(`deliveries.${view}`)} class="stack">
-      <div class="toolbar">
-        <${SelectField} label=${t('deliveries.subscription')} value=${subscription} options=${[{ value: '', label: t('all') }, ...names]} onInput=${(value) => setQuery({ subscription: value })} />
-        ${may('operate') && names.length > 0 && html`<${Button} icon="retry" run=${() => setReplaying(true)}>${t('replay.new')}<//>`}
-      </div>
-      ${view === 'attempts' && html`<${AttemptList} query=${query} />`}
-      ${view === 'unsettled' && html`<${Unsettled} query=${query} />`}
+      ${view === 'attempts' && html`<${AttemptList} query=${query} lead=${lead} tail=${tail} />`}
+      ${view === 'unsettled' && html`<${Unsettled} query=${query} lead=${lead} tail=${tail} />`}
+      ${(view === 'blocked' || view === 'replays') && html`<div class="toolbar">${lead}${tail}</div>`}
       ${view === 'blocked' && html`<${Blocked} from=${blocked} subscription=${subscription} />`}
       ${view === 'replays' && html`<${Replays} subscription=${subscription} />`}
     </div>

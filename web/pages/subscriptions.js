@@ -45,7 +45,7 @@ function List() {
     { name: 'success', label: t('figures.success'), number: true, value: (one) => of(one)?.success_percent, view: (one) => success(of(one)?.success_percent) },
     { name: 'p95', label: t('figures.p95'), number: true, hide: 'phone', value: (one) => of(one)?.delay_p95_ms, view: (one) => milliseconds(of(one)?.delay_p95_ms) },
     { name: 'backlog', label: t('figures.backlog'), number: true, value: (one) => of(one)?.backlog, view: (one) => number(of(one)?.backlog) },
-    { name: 'dead', label: t('delivery.state.dead'), number: true, value: (one) => of(one)?.dead, view: (one) => (of(one)?.dead ? html`<b class="bad-text">${number(of(one).dead)}</b>` : number(of(one)?.dead)) },
+    { name: 'dead', label: t('figures.dead'), number: true, value: (one) => of(one)?.dead, view: (one) => (of(one)?.dead ? html`<b class="bad-text">${number(of(one).dead)}</b>` : number(of(one)?.dead)) },
   ];
   return html`
     ${may('admin') && html`<div class="toolbar"><${Button} kind="main" icon="plus" run=${() => setMaking(true)}>${t('subs.new')}<//></div>`}

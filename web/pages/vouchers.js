@@ -93,7 +93,7 @@ function Versions({ voucher }) {
     { name: 'type', label: t('events.type'), sort: false, view: (event) => html`<${Type} name=${event.type} />` },
     { name: 'amount', label: t('vouchers.amount'), number: true, sort: false, view: (event) => html`<b class="amount">${amount(event.data?.amount)}</b> <small>${event.data?.currency}</small>` },
     { name: 'status', label: t('vouchers.status'), sort: false, view: (event) => word('voucher.status', event.data?.status) },
-    { name: 'reason', label: t('vouchers.reason'), sort: false, wrap: true, view: (event) => event.data?.reason ?? event.data?.summary ?? '' },
+    { name: 'reason', label: t('vouchers.summary'), sort: false, wrap: true, view: (event) => event.data?.reason ?? event.data?.summary ?? '' },
     { name: 'number', label: t('events.number'), number: true, sort: false, view: (event) => html`<a href=${`/events/${event.number}`}>${event.number}</a>` },
   ];
   return html`<${Card} id="versions" class="card flush as-cards" flush title=${t('vouchers.versions')}>

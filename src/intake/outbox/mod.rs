@@ -2,11 +2,11 @@
 //! they tell.
 //!
 //! A plain `id > cursor` loses rows: a transaction that took its number early may commit late. So nothing here goes by
-//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens after
-//! the commit that published it. In the mode `cursor` only rows are read of transactions before the oldest one that still
-//! runs: those are decided, and all that they will ever have written is there. Of these, a row waits while a row with a
-//! smaller order is there whose transaction is not among them: so rows of one key come in the order in which they were
-//! written, whoever took a number when.
+//! numbers alone. In the modes `delete` and `mark` a row is new until it has been deleted or marked, which happens
+//! after the commit that published it. In the mode `cursor` only rows are read of transactions before the oldest one
+//! that still runs: those are decided, and all that they will ever have written is there. Of these, a row waits while
+//! a row with a smaller order is there whose transaction is not among them: so rows of one key come in the order in
+//! which they were written, whoever took a number when.
 
 mod layout;
 mod place;
@@ -56,6 +56,9 @@ pub(super) async fn run(desk: &mut Desk, address: &Address, outbox: &Outbox, sou
     }
     Ok(())
 }
+
+/// The order and the id of a row, as texts of its database.
+type Last = (String, String);
 
 struct Reader {
     database: Database,
@@ -124,7 +127,7 @@ impl Reader {
     }
 
     /// Messages of rows, and the order and id of the last one.
-    fn offers(&self, desk: &Desk, rows: &[Row]) -> Result<(Vec<Offer>, Option<(String, String)>)> {
+    fn offers(&self, desk: &Desk, rows: &[Row]) -> Result<(Vec<Offer>, Option<Last>)> {
         let (at, limits) = (desk.now(), desk.limits());
         let mut offers = Vec::with_capacity(rows.len());
         let mut last = None;

@@ -1,4 +1,5 @@
-//! Where a reader of the mode `cursor` stands: which rows are done, by the transaction that wrote them and by their order.
+//! Where a reader of the mode `cursor` stands: which rows are done, by the transaction that wrote them and by their
+//! order.
 
 use std::fmt::{self, Write};
 
@@ -112,8 +113,8 @@ mod tests {
         }
     }
 
-    /// Transactions that take their numbers at any time, then the lock of a key, write, and commit: whoever has the lock next
-    /// writes a row with a greater order after that.
+    /// Transactions that take their numbers at any time, then the lock of a key, write, and commit: whoever has the
+    /// lock next writes a row with a greater order after that.
     fn rows(steps: &[(u8, u8, u8)]) -> Vec<Row> {
         let mut numbers: Vec<u64> = (1..=steps.len() as u64).collect();
         for (index, (_, swap, _)) in steps.iter().enumerate() {

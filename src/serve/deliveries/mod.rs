@@ -169,6 +169,11 @@ async fn deliveries(
     if more && params.event.is_none() && found.iter().any(|delivery| Some(delivery.event) != last) {
         found.retain(|delivery| Some(delivery.event) != last);
     }
+    if more && last.is_some() && found.iter().all(|delivery| Some(delivery.event) == last) {
+        // An event that goes to more subscriptions than a page has entries is shown whole.
+        let limit = service.options.page_rows_max;
+        found = service.store.deliveries(&DeliveriesWanted { event: last, limit, ..wanted }).await?;
+    }
     let next = found.last().map(|last| last.event).filter(|_| more && params.event.is_none());
     Ok(Json(DeliveryPage { items: found.iter().map(DeliveryView::new).collect(), next }))
 }

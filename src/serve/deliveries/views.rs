@@ -169,6 +169,8 @@ pub struct WayView {
     pub url: Option<String>,
     /// Of the last request; signatures are named and not shown.
     pub headers: BTreeMap<String, String>,
+    /// What its requests say, of this event alone.
+    pub body: Option<String>,
     pub delivery: Option<DeliveryView>,
     /// Newest first.
     pub attempts: Vec<AttemptView>,
@@ -181,6 +183,7 @@ impl WayView {
             state: way.state,
             url: way.url.clone(),
             headers: way.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            body: way.body.clone(),
             delivery: way.delivery.as_ref().map(DeliveryView::new),
             attempts: way.attempts.iter().map(AttemptView::new).collect(),
         }

@@ -141,9 +141,9 @@ pub async fn events(
     if params.after.is_some() && params.before.is_some() {
         return Err(Error::invalid("after and before exclude each other").at_field("before").into());
     }
-    let last = service.feed.head();
+    let last = service.last_event();
     let page = match params.after {
-        Some(after) => service.forwards(after, limit, &params).await?,
+        Some(after) => service.forwards(after.min(last), limit, &params).await?,
         None => service.backwards(params.before.unwrap_or(u64::MAX).min(last + 1), limit, &params).await?,
     };
     Ok(Json(EventPage { last, ..page }))
@@ -154,13 +154,18 @@ pub async fn events(
     (status = 200, body = EventItem)))]
 pub async fn event(State(service): State<Service>, Named(number): Named<u64>) -> Result<Json<EventItem>, Problem> {
     let wrong = || Error::not_found(format!("there is no event {number}")).hint("GET /api/v1/events lists them");
-    let before = number.checked_sub(1).filter(|before| *before < service.feed.head()).ok_or_else(wrong)?;
+    let before = number.checked_sub(1).filter(|before| *before < i64::MAX as u64).ok_or_else(wrong)?;
     let found = service.as_messages(service.store.events(before, 1).await?).await?;
     let (number, message) = found.into_iter().next().ok_or_else(wrong)?;
     Ok(Json(EventItem::new(number, message, true)?))
 }
 
 impl Service {
+    /// The newest event that this process knows of: what it has committed itself at once.
+    fn last_event(&self) -> u64 {
+        self.feed.head().max(*self.store.committed().borrow())
+    }
+
     /// Entries of the log as messages, each with its number.
     async fn as_messages(&self, events: Vec<Event>) -> Result<Vec<(u64, Message)>> {
         let numbers: Vec<u64> = events.iter().map(|event| event.id).collect();

@@ -128,7 +128,7 @@ async fn vouchers(
         let sync = if params.sync { Some(service.sync(voucher).await?) } else { None };
         items.push(shown(voucher, sync)?);
     }
-    let next = has_more.then(|| i64::try_from(params.offset + limit as u64).unwrap_or(i64::MAX));
+    let next = has_more.then(|| i64::try_from(params.offset.saturating_add(limit as u64)).unwrap_or(i64::MAX));
     Ok(Json(Page { items, next }))
 }
 

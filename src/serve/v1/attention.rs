@@ -1,14 +1,19 @@
 //! What of the event gate needs a person: deliveries without attempts left, receivers that do not work, figures beyond
-//! their thresholds.
+//! their thresholds, rows that differ between two tables.
 
 use std::collections::BTreeMap;
 
 use super::overview::Attention;
+use crate::model::definition::Kind;
+use crate::model::reconciliation::{DifferencesWanted, ReportsWanted};
 use crate::model::{DeliveryFigures, Result, SubscriptionState};
 use crate::notify::define::Status;
 use crate::notify::thresholds::{Metric, Raised, Severity};
 use crate::notify::watch;
 use crate::serve::Service;
+
+/// Differences of one report that are counted.
+const DIFFERENCES_MAX: usize = 1_000;
 
 /// The most pressing first.
 pub async fn of_gate(service: &Service) -> Result<Vec<Attention>> {
@@ -19,6 +24,30 @@ pub async fn of_gate(service: &Service) -> Result<Vec<Attention>> {
     let mut found: Vec<Attention> = subscriptions.iter().filter_map(of_receiver).collect();
     found.extend(figures.iter().filter_map(of_deliveries));
     found.extend(raised_alerts(&raised).into_iter().filter(|alert| alert.subscription.as_deref().is_some_and(known)));
+    found.extend(differences(service).await?);
+    Ok(found)
+}
+
+/// Differences of the newest report of each reconciliation that nobody has repaired.
+async fn differences(service: &Service) -> Result<Vec<Attention>> {
+    let mut found = Vec::new();
+    for definition in service.store.definitions(Kind::Reconciliation).await? {
+        let newest = ReportsWanted { name: Some(definition.name.clone()), before: None, limit: 1 };
+        let Some(report) = service.store.reconciliations(&newest).await?.pop() else { continue };
+        if report.counts.differences() == 0 {
+            continue;
+        }
+        let listed = DifferencesWanted { report: report.id, after: 0, limit: DIFFERENCES_MAX };
+        let listed = service.store.differences(&listed).await?;
+        let open = listed.iter().filter(|difference| difference.repaired_at.is_none()).count() as u64;
+        if open > 0 {
+            let text = format!("{open} rows differ between {} and {}", report.wanted.source, report.wanted.target);
+            let link = format!("/reconciliations/{}", report.id);
+            let remedy = "see the likely causes, and repair the target";
+            let item = item("difference", &definition.name, open, text, remedy, link);
+            found.push(Attention { subscription: None, source: Some(definition.name.clone()), ..item });
+        }
+    }
     Ok(found)
 }
 

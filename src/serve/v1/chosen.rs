@@ -45,6 +45,9 @@ impl Chosen {
             "limit" => choice.limit = Some(number(name, value)?),
             "offset" => choice.offset = number(name, value)?,
             "format" => self.download = format(value)?,
+            "adjust" if value.is_empty() => {
+                return Err(Error::invalid("adjust names no prices").hint("choose none, qfq or hfq, or leave it out"));
+            }
             _ if PARAMETERS.contains(&name) => {
                 self.view.set(name, value).map_err(|error| error.while_doing(name.to_string()))?;
             }
@@ -82,7 +85,7 @@ fn number(name: &str, value: &str) -> Result<u64> {
 
 fn format(value: &str) -> Result<Option<Format>> {
     match value {
-        "" | "json" => Ok(None),
+        "json" => Ok(None),
         "csv" | "arrow" | "parquet" => Format::parse(value).map(Some),
         _ => Err(Error::invalid("there is no such format").hint("choose json, csv, arrow or parquet")),
     }
@@ -126,6 +129,8 @@ mod tests {
             "limit=1&limit=2",
             "where=close",
             "format=xls",
+            "format=",
+            "adjust=",
             "adjust=forward",
             "anchor=20240102",
             "as_of=yesterday",

@@ -116,7 +116,7 @@ struct SourceItem {
 /// Something that needs a person.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Attention {
-    /// `failure`, `quarantine`, `conflict`, `source`, `job`, `late`, `receiver`, `delivery` or `alert`.
+    /// `failure`, `quarantine`, `conflict`, `source`, `job`, `late`, `receiver`, `delivery`, `alert` or `difference`.
     pub kind: &'static str,
     pub dataset: Option<String>,
     pub source: Option<String>,

@@ -3,9 +3,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -26,10 +28,13 @@ use crate::serve::extract::{Body, MaybeBody, Named, Params};
 use crate::serve::problem::Problem;
 use crate::serve::views::RunView;
 
+/// What of a file is read at once.
+const PART_BYTES: usize = 65_536;
+
 pub fn routes() -> OpenApiRouter<Service> {
     let definitions = OpenApiRouter::new().routes(routes!(definitions)).routes(routes!(define, undefine));
     let reports = definitions.routes(routes!(reports)).routes(routes!(report)).routes(routes!(differences));
-    reports.routes(routes!(run)).routes(routes!(repair)).routes(routes!(digests))
+    reports.routes(routes!(run)).routes(routes!(repair)).routes(routes!(undo_file)).routes(routes!(digests))
 }
 
 /// A reconciliation as it is defined.
@@ -308,6 +313,8 @@ struct RepairResult {
     /// Differences that are refused, because their rows have changed since the report.
     changed_since: Vec<u64>,
     mended: u64,
+    /// Events that were sent again, where that is the way to mend the target.
+    replayed: u64,
     /// Rows that were compared again and are equal.
     verified: u64,
     still_different: u64,
@@ -351,6 +358,38 @@ async fn repair(
     Ok(Json(result(done, Some(undo_file))))
 }
 
+/// The undo file of a repair that was made over this service: a line a row that was changed. Takes the role admin.
+#[utoipa::path(get, path = "/api/v1/reconciliations/{report}/undo/{file}", tag = "reconciliation",
+    params(("report" = i64, Path), ("file" = String, Path, description = "its name, as the repair told it")), responses(
+    (status = 200, content_type = "application/x-ndjson", body = String)))]
+async fn undo_file(
+    State(service): State<Service>,
+    caller: Caller,
+    Named((report, file)): Named<(i64, String)>,
+) -> Result<Response, Problem> {
+    caller.must(Role::Admin)?;
+    let missing = || Error::not_found(format!("report {report} has no undo file {file:?}"));
+    let stamp = file.strip_prefix(&format!("report-{report}-")).and_then(|rest| rest.strip_suffix(".undo.jsonl"));
+    let is_own = stamp.is_some_and(|stamp| !stamp.is_empty() && stamp.bytes().all(|byte| byte.is_ascii_digit()));
+    if !is_own {
+        return Err(missing().hint("a repair says the name of its file").into());
+    }
+    let path = service.reconciler.options().undo_folder.join(&file);
+    let opened = tokio::fs::File::open(&path).await.map_err(|_| missing())?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson".to_string()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{file}\"")),
+        (header::CACHE_CONTROL, "no-store".to_string()),
+    ];
+    let next = |mut file: tokio::fs::File| async move {
+        let mut part = vec![0; PART_BYTES];
+        let read = file.read(&mut part).await?;
+        part.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then_some((part, file)))
+    };
+    Ok((headers, axum::body::Body::from_stream(futures::stream::try_unfold(opened, next))).into_response())
+}
+
 fn result(repaired: Repaired, applied: Option<Option<String>>) -> RepairResult {
     let counts = repaired.counts;
     RepairResult {
@@ -366,6 +405,7 @@ fn result(repaired: Repaired, applied: Option<Option<String>>) -> RepairResult {
         equal_already: repaired.equal_already,
         changed_since: repaired.changed_since,
         mended: repaired.mended,
+        replayed: repaired.replayed,
         verified: repaired.verified,
         still_different: repaired.still_different,
         undo_file: applied.flatten(),

@@ -68,8 +68,8 @@ impl PostgresSide {
         let sql = "select a.attname::text, t.typname::text, (t.typtype <> 'b')::text, (not a.attnotnull)::text, \
                    coalesce(array_position(i.indkey::int2[], a.attnum)::text, ''), \
                    case when a.attcollation = 0 then null when c.collname = 'default' \
-                   then d.datcollate || ' ' || d.datlocprovider || ' ' || coalesce(d.datcollversion, '') \
-                   else c.collcollate || ' ' || c.collprovider || ' ' || coalesce(c.collversion, '') end \
+                   then d.datcollate || ' ' || d.datlocprovider::text || ' ' || coalesce(d.datcollversion, '') \
+                   else c.collcollate || ' ' || c.collprovider::text || ' ' || coalesce(c.collversion, '') end \
                    from pg_attribute a join pg_type r on r.oid = a.atttypid \
                    join pg_type t on t.oid = case when r.typtype = 'd' then r.typbasetype else r.oid end \
                    left join pg_index i on i.indrelid = a.attrelid and i.indisprimary \

@@ -84,7 +84,7 @@ struct PostgresWriting<'a> {
 impl PostgresWriting<'_> {
     /// The rows of a key, locked until the transaction ends.
     async fn locked(&self, key: &Key) -> Asking<Vec<Locked>> {
-        let mut more = vec!["asked.ctid::text".to_owned()];
+        let mut more = vec!["asked.tableoid::text || ' ' || asked.ctid::text".to_owned()];
         more.extend(self.columns.iter().map(|(name, _)| format!("{}::text", qualified(name))));
         let asked = self.layout.look(std::slice::from_ref(key), &more, " for update");
         let values: Vec<&(dyn ToSql + Sync)> = asked.values.iter().map(|value| value as _).collect();
@@ -123,17 +123,12 @@ impl PostgresWriting<'_> {
             sets.push(format!("{} = {}", quoted(&value.column), value.sql.replace('$', &format!("${}", texts.len()))));
         }
         texts.push(Some(place.to_owned()));
-        let sql = format!(
-            "update {} set {} where ctid = (${}::text)::tid",
-            table_name(&self.table),
-            sets.join(", "),
-            texts.len()
-        );
+        let sql = format!("update {} set {} where {}", table_name(&self.table), sets.join(", "), at_place(texts.len()));
         self.execute(&sql, &texts).await
     }
 
     async fn delete(&self, place: &str) -> Asking<()> {
-        let sql = format!("delete from {} where ctid = ($1::text)::tid", table_name(&self.table));
+        let sql = format!("delete from {} where {}", table_name(&self.table), at_place(1));
         self.execute(&sql, &[Some(place.to_owned())]).await
     }
 
@@ -226,6 +221,12 @@ impl PostgresWriting<'_> {
         }
         Ok(true)
     }
+}
+
+/// The one row of a table, or of one of its partitions, whose place is a parameter.
+fn at_place(parameter: usize) -> String {
+    let part = |number: u8| format!("split_part(${parameter}::text, ' ', {number})");
+    format!("ctid = {}::tid and tableoid = {}::oid", part(2), part(1))
 }
 
 /// SQL that turns a canonical text into a value of a column.

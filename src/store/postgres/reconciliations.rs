@@ -46,8 +46,10 @@ pub(super) async fn add(session: &Session, report: &Report, differences: &[Diffe
     Ok(id)
 }
 
+/// With sorted keys, as copies of a store write it.
 fn json<T: serde::Serialize>(value: &T) -> Step<String> {
-    Ok(serde_json::to_string(value).map_err(|error| Error::bug("writing a report").caused_by(error))?)
+    let value = serde_json::to_value(value).map_err(|error| Error::bug("writing a report").caused_by(error))?;
+    Ok(value.to_string())
 }
 
 fn signed(numbers: &[u64]) -> Vec<i64> {

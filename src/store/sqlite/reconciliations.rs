@@ -50,8 +50,10 @@ pub(super) fn add(connection: &Connection, report: &Report, differences: &[Diffe
     Ok(id)
 }
 
+/// With sorted keys, as copies of a store write it.
 fn json<T: serde::Serialize>(value: &T) -> Step<String> {
-    Ok(serde_json::to_string(value).map_err(|error| Error::bug("writing a report").caused_by(error))?)
+    let value = serde_json::to_value(value).map_err(|error| Error::bug("writing a report").caused_by(error))?;
+    Ok(value.to_string())
 }
 
 /// Marks differences as repaired; how many were not yet.

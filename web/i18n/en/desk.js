@@ -36,6 +36,7 @@ export default {
   'remedy.bug': 'Please report it with its log.',
   'action.sync': 'Fetch what is missing',
   'action.poll': 'Poll while the market is open',
+  'action.reconcile': 'Compare tables',
   'action.check': 'Fetch and audit',
   'origin.catalog': 'catalogue',
   'origin.default': 'built in',

@@ -36,6 +36,7 @@ export default {
   'remedy.bug': '请附日志报告。',
   'action.sync': '补齐缺失',
   'action.poll': '交易时段轮询',
+  'action.reconcile': '对账',
   'action.check': '补齐并审计',
   'origin.catalog': '目录',
   'origin.default': '内置',

@@ -9,12 +9,13 @@ import { go, setQuery } from '../../router.js';
 import { html } from '../../view.js';
 import { by } from '../events/ways.js';
 
-export function AttemptList({ query }) {
+/** `lead` and `tail` stand before and behind the filters. */
+export function AttemptList({ query, lead, tail }) {
   const { subscription = '', outcome = '', error = '', event = '' } = query;
   const failed = query.failed === 'true';
   const pages = usePages('/api/v1/deliveries/attempts', { query: { limit: 100, subscription, outcome, error, event, failed: failed || null }, channels: ['events'], seconds: 5 });
   const columns = [
-    { name: 'at', label: t('events.at'), sort: false, view: (one) => html`<time title=${moment(one.at)}>${instant(one.at)}</time>` },
+    { name: 'at', label: t('attempt.at'), sort: false, view: (one) => html`<time title=${moment(one.at)}>${instant(one.at)}</time>` },
     { name: 'outcome', label: t('attempt.outcome'), sort: false, view: (one) => html`<${DeliveryState} name=${one.outcome} />` },
     { name: 'event', label: t('attempt.event'), number: true, sort: false, view: (one) => html`<a href=${deliveryAddress(one.event, one.subscription)}>${one.event}</a>` },
     { name: 'subscription', label: t('deliveries.subscription'), sort: false, view: (one) => html`<b>${one.subscription}</b>` },
@@ -27,10 +28,12 @@ export function AttemptList({ query }) {
   const outcomes = [{ value: '', label: t('all') }, ...OUTCOMES.map((value) => ({ value, label: word('delivery.state', value) }))];
   return html`
     <div class="toolbar">
+      ${lead}
       <${SelectField} label=${t('attempt.outcome')} value=${outcome} options=${outcomes} onInput=${(value) => setQuery({ outcome: value })} />
       <${SearchField} label=${t('attempt.by.error')} value=${error} onInput=${(value) => setQuery({ error: value })} />
       <${SearchField} label=${t('attempt.by.event')} value=${event} onInput=${(value) => setQuery({ event: /^\d+$/.test(value) ? value : null })} />
       <${CheckField} label=${t('attempt.failed')} value=${failed} onInput=${(value) => setQuery({ failed: value ? 'true' : null })} />
+      ${tail}
     </div>
     <${Loaded} from=${pages} lines=${8}>${() => html`<${Card} id="attempts" class="card flush as-cards" flush>
       <${Table} label=${t('deliveries.attempts')} columns=${columns} rows=${pages.items} open=${(one) => go(deliveryAddress(one.event, one.subscription))}

@@ -35,7 +35,7 @@ export function Blocked({ from, subscription }) {
 }
 
 /** Deliveries that are not settled, in the order of their events. */
-export function Unsettled({ query }) {
+export function Unsettled({ query, lead, tail }) {
   const { subscription = '', key = '' } = query;
   const state = STATES.includes(query.state) ? query.state : '';
   const found = useGet('/api/v1/deliveries', { query: { limit: 200, subscription, key, state, after: query.after }, channels: ['events'], seconds: 5 });
@@ -55,8 +55,10 @@ export function Unsettled({ query }) {
     { name: 'actions', label: '', view: (one) => html`<${DeliveryActions} way=${{ subscription: one.subscription, delivery: one }} event=${one.event} done=${found.reload} />` },
   ];
   return html`<div class="toolbar">
+      ${lead}
       <${SelectField} label=${t('tasks.state')} value=${state} options=${options} onInput=${(value) => setQuery({ state: value, after: null })} />
       ${subscription && may('operate') && found.data?.items.length > 0 && html`<${Button} icon="retry" run=${all}>${t('unsettled.retry.all')}<//>`}
+      ${tail}
     </div>
     <${Loaded} from=${found}>${({ items, next }) => html`<${Card} id="unsettled" class="card flush as-cards" flush>
       <${Table} label=${t('deliveries.unsettled')} columns=${columns} rows=${items} id=${(one) => `${one.subscription} ${one.event}`} open=${(one) => go(deliveryAddress(one.event, one.subscription))}

@@ -62,7 +62,7 @@ export function Endpoints({ figures, subscriptions }) {
     { name: 'delay_p95_ms', label: t('figures.p95'), number: true, view: (one) => milliseconds(one.delay_p95_ms) },
     { name: 'backlog', label: t('figures.backlog'), number: true, view: (one) => html`<span title=${one.oldest_at ? t('figures.oldest', { time: moment(one.oldest_at) }) : ''}>${number(one.backlog)}${one.oldest_at ? html` <small class="faint">${ago(one.oldest_at)}</small>` : ''}</span>` },
     { name: 'retries', label: t('figures.retrying'), number: true, hide: 'phone', view: (one) => number(one.retries) },
-    { name: 'dead', label: t('delivery.state.dead'), number: true, view: (one) => (one.dead ? html`<b class="bad-text">${number(one.dead)}</b>` : number(one.dead)) },
+    { name: 'dead', label: t('figures.dead'), number: true, view: (one) => (one.dead ? html`<b class="bad-text">${number(one.dead)}</b>` : number(one.dead)) },
     { name: 'failed', label: t('figures.failed'), number: true, hide: 'phone', view: (one) => html`<span title=${Object.entries(one.errors ?? {}).map(([name, count]) => `${name} ${count}`).join(', ')}>${number(one.failed)}${one.failed_in_a_row ? html` <small class="bad-text">${t('figures.in.a.row', { count: number(one.failed_in_a_row) })}</small>` : ''}</span>` },
   ];
   return html`<${Card} id="endpoints" class="card flush as-cards" flush title=${t('figures.endpoints')} actions=${html`<a href="/subscriptions">${t('nav.subscriptions')}</a>`}>

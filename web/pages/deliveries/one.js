@@ -5,7 +5,7 @@ import { Card, Code, Empty, Loaded } from '../../components.js';
 import { moment } from '../../format.js';
 import { DeliveryState, Type, keyInWords, milliseconds } from '../../gate.js';
 import { t } from '../../i18n.js';
-import { member, pretty } from '../../json.js';
+import { pretty } from '../../json.js';
 import { html } from '../../view.js';
 import { Attempts, by } from '../events/ways.js';
 import { DeliveryActions } from './decide.js';
@@ -37,7 +37,7 @@ function Whole({ ways, way, reload }) {
         <a href=${`/signatures?subscription=${encodeURIComponent(way.subscription)}`}>${t('nav.signatures')}</a></p>
     <//>
     <div class="grid two">
-      <${Request} way=${way} event=${ways.event} />
+      <${Request} way=${way} />
       <${Answer} attempt=${last} />
     </div>
     <${Card} id="attempts" flush title=${t('deliveries.attempts')}>
@@ -45,18 +45,12 @@ function Whole({ ways, way, reload }) {
     <//>`;
 }
 
-/** Headers without their secrets, and what the event says; amounts digit by digit. */
-function Request({ way, event }) {
-  const found = useGet(`/api/v1/events/${event}`, { text: true });
-  const headers = Object.entries(way.headers);
+/** Headers without their secrets, and the body byte for byte. */
+function Request({ way }) {
   return html`<${Card} id="request" title=${t('delivery.request')}>
     ${way.url && html`<p class="mono told request-line"><b>POST</b> ${way.url}</p>`}
-    ${headers.length > 0 && html`<${Headers} headers=${way.headers} />`}
-    <h3>${t('events.content')}</h3>
-    <${Loaded} from=${found} lines=${3}>${(text) => {
-      const content = member(text, 'data') ?? member(text, 'data_base64');
-      return content === undefined ? html`<p class="soft">${t('events.no.content')}</p>` : html`<${Code} label=${t('events.content')} text=${pretty(content)} />`;
-    }}<//>
+    ${Object.keys(way.headers).length > 0 && html`<${Headers} headers=${way.headers} />`}
+    ${way.body && html`<h3>${t('sig.body')}</h3><${Code} label=${t('sig.body')} text=${pretty(way.body)} />`}
   <//>`;
 }
 

@@ -51,7 +51,7 @@ function Messages({ one, onClose }) {
   const count = (name) => (found.data?.items ?? []).filter((message) => message.state === name).length;
   const tell = (name) => act(api.post(`${path(one)}/${name}`)).then((answer) => answer && found.reload());
   const columns = [
-    { name: 'at', label: t('events.at'), sort: false, view: (message) => html`<time title=${moment(message.at)}>${instant(message.at)}</time>` },
+    { name: 'at', label: t('attempt.at'), sort: false, view: (message) => html`<time title=${moment(message.at)}>${instant(message.at)}</time>` },
     { name: 'state', label: t('tasks.state'), sort: false, view: (message) => html`<${State} tone=${TONES[message.state]} title=${message.note}>${word('received', message.state)}<//>` },
     { name: 'dataset', label: t('tasks.dataset'), sort: false, view: (message) => html`<span class="mono">${message.dataset}</span>` },
     { name: 'key', label: t('events.key'), sort: false },

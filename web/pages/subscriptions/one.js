@@ -27,7 +27,7 @@ function Whole({ one, reload }) {
   const close = () => setDialog(null);
   return html`
     <${Card} id="subscription" title=${one.title || one.name} note=${one.title ? one.name : t('subs.changed.at', { when: ago(one.changed_at) })} actions=${html`<${Actions} one=${one} path=${path} reload=${reload} open=${setDialog} />`}>
-      <p class="row"><${SubscriptionState} name=${one.state} />${one.reason && html`<span class="soft">${one.reason}</span>`}</p>
+      <p class="row standing"><${SubscriptionState} name=${one.state} />${one.reason && html`<span class="soft">${one.reason}</span>`}</p>
       <${Definition} one=${one} />
     <//>
     <${Health} name=${one.name} />
@@ -70,7 +70,7 @@ function Definition({ one }) {
     ${fact(t('subs.retries'), retriesInWords(one.retry_seconds))}
     ${one.timeout_seconds && fact(t('subs.timeout'), `${one.timeout_seconds} s`)}
     ${fact(t('subs.dead'), t(`subs.dead.${one.when_dead}`))}
-    ${one.after !== null && one.after !== undefined && fact(t('subs.after'), html`<a href=${`/events/${one.after + 1}`}>${number(one.after)}</a>`)}
+    ${one.after !== null && one.after !== undefined && fact(t('subs.after'), number(one.after))}
   </dl>`;
 }
 
