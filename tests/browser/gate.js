@@ -191,7 +191,8 @@ export const reconcile = (browser, stage, shots) => as(browser, stage, async (pa
   stage.report = items[0].report;
   await page.goto(`${stage.url}/reconciliations/${stage.report}`);
   await settled(page, '#differences tbody tr');
-  assert(await page.locator('#differences tbody tr').count() === items[0].differences, 'not every difference is listed');
+  const listed = await page.locator('#differences tbody tr').count();
+  assert(listed === items[0].differences, `${listed} of ${items[0].differences} differences are listed`);
   await shot(page, shots, 'report');
   await page.getByRole('button', { name: 'Repair' }).click();
   const dialog = page.getByRole('dialog');

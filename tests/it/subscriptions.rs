@@ -186,7 +186,7 @@ fn a_test_event_is_signed_in_every_form_and_with_both_secrets_during_a_rotation(
     let serving = serving(&world, &[]);
     for form in SignatureForm::ALL {
         let (name, path) = (form.name(), format!("/api/v1/subscriptions/{}", form.name()));
-        let first = add(&serving, json!({ "name": name, "url": receiver.url(), "types": ["*"], "form": name }));
+        let first = add(&serving, json!({ "name": name, "url": receiver.url(), "types": ["none"], "form": name }));
         let second = serving.post(&format!("{path}/rotate-secret"), json!({})).of_status(200);
         let shown = serving.post(&format!("{path}/test"), json!({})).of_status(200);
         assert_eq!(
@@ -211,8 +211,8 @@ fn a_test_event_that_does_not_arrive_says_why() {
     let world = world();
     let receiver = Receiver::start(&world.runtime, "127.0.0.1:0", |_, _| Says::status(503, &[], "later"));
     let serving = serving(&world, &[]);
-    add(&serving, json!({ "name": "down", "url": receiver.url(), "types": ["*"] }));
-    add(&serving, json!({ "name": "inside", "url": "http://localhost:1/", "types": ["*"] }));
+    add(&serving, json!({ "name": "down", "url": receiver.url(), "types": ["none"] }));
+    add(&serving, json!({ "name": "inside", "url": "http://localhost:1/", "types": ["none"] }));
     let down = serving.post("/api/v1/subscriptions/down/test", json!({})).of_status(200);
     assert_eq!(
         (&down["delivered"], &down["error"], &down["detail"]),

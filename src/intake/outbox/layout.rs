@@ -156,7 +156,7 @@ impl Layout {
         let not_done = place.condition(&tx, tx_kind, &order);
         let cut = cut.map_or(String::new(), |cut| format!(" and {order} < {cut}"));
         format!(
-            "select {selected} from {} where {not_done} and {tx} < '{horizon}'::{tx_kind}{cut} order by {order} limit {limit}",
+            "select {selected} from {0} where {not_done} and {tx} < '{horizon}'::{tx_kind}{cut} order by {0}.{order} limit {limit}",
             self.table,
         )
     }
@@ -182,7 +182,9 @@ impl Layout {
     pub(super) fn waiting_sql(&self, limit: usize, content_bytes_max: usize) -> String {
         let (order, id) = self.order();
         let selected = self.selected(content_bytes_max);
-        format!("select {selected} from {}{} order by {order}, {id} limit {limit}", self.table, self.waits())
+        let (table, waits) = (&self.table, self.waits());
+        // Of the table: a name alone would be that of the text that is selected.
+        format!("select {selected} from {table}{waits} order by {table}.{order}, {table}.{id} limit {limit}")
     }
 
     fn waits(&self) -> String {
@@ -295,7 +297,7 @@ mod tests {
         place.begin(5);
         let sql = layout.window_sql(&place, 9, Some(70), 10, 100);
         for part in [
-            "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"id\" limit 10",
+            "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"s\".\"o\".\"id\" limit 10",
             "null::text, null::text, \"key\"::text",
             "octet_length(\"data\"::text) > 100",
         ] {
@@ -310,7 +312,9 @@ mod tests {
         let columns = [&USUAL[..], &[("published_at", "timestamp with time zone")]].concat();
         let layout = |mode| Layout::of(&outbox(json!({"table": "o", "mode": mode})), &found(&columns)).unwrap();
         let waiting = layout("mark").waiting_sql(3, 9);
-        assert!(waiting.ends_with("from \"o\" where \"published_at\" is null order by \"id\", \"id\" limit 3"));
+        assert!(
+            waiting.ends_with("from \"o\" where \"published_at\" is null order by \"o\".\"id\", \"o\".\"id\" limit 3")
+        );
         let these = "where \"id\" = any($1::text[]::bigint[])";
         assert_eq!(layout("mark").let_go_sql(), format!("update \"o\" set \"published_at\" = now() {these}"));
         assert_eq!(layout("delete").let_go_sql(), format!("delete from \"o\" {these}"));

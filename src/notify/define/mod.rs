@@ -212,6 +212,7 @@ impl Subscriptions {
 
     /// Removes it with its secrets.
     pub async fn remove(&self, name: &str, by: &str) -> Result<()> {
+        self.get(name).await?;
         let mut changes = vec![Change::Undefine { kind: Kind::Subscription, name: name.to_string() }];
         if self.keyring(name).await?.0 > 0 {
             changes.push(Change::Undefine { kind: Kind::Secret, name: secret_name(name) });

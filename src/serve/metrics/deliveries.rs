@@ -78,10 +78,12 @@ impl Deliveries {
 
     async fn expose(&self, exposition: &mut Exposition) {
         let counts = self.0.lock().await;
-        let help = "Seconds from the acceptance of an event to its delivery, by subscription.";
-        let mut family = exposition.family("webhook_delivery_seconds", Kind::Histogram, help);
-        for (subscription, histogram) in &counts.seconds {
-            family.histogram(&[("subscription", subscription)], &BOUNDS, &histogram.counts, histogram.sum);
+        if !counts.seconds.is_empty() {
+            let help = "Seconds from the acceptance of an event to its delivery, by subscription.";
+            let mut family = exposition.family("webhook_delivery_seconds", Kind::Histogram, help);
+            for (subscription, histogram) in &counts.seconds {
+                family.histogram(&[("subscription", subscription)], &BOUNDS, &histogram.counts, histogram.sum);
+            }
         }
         let help = "Attempts to deliver, in whichever process, by subscription and outcome.";
         let mut family = exposition.family("webhook_attempts_total", Kind::Counter, help);
