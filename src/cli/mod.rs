@@ -131,7 +131,7 @@ pub enum Command {
     /// Compare two sources, the store or files, row by row; nothing is written
     Compare(compare::Args),
     /// Compare two tables wherever they are, and keep the report
-    Reconcile(reconcile::Args),
+    Reconcile(Box<reconcile::Args>),
     /// Mend the rows that a report names, or take a repair back
     Repair(repair::Args),
     /// How each day of a table stands
@@ -189,7 +189,7 @@ pub async fn run(context: Context, command: Command) -> Result<u8> {
         Command::Conflicts(args) => conflicts::run(&context, args).await,
         Command::Sources(args) => sources::run(&context, args).await,
         Command::Compare(args) => compare::run(&context, args).await,
-        Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Reconcile(args) => reconcile::run(&context, *args).await,
         Command::Repair(args) => repair::run(&context, args).await,
         Command::Days(args) => days::run(&context, args).await,
         Command::Poll(args) => poll::run(&context, args).await,

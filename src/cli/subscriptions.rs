@@ -179,10 +179,15 @@ fn filter(text: &str) -> std::result::Result<Value, String> {
     Ok(json!({ "field": &text[..at], "op": op, "value": value }))
 }
 
+fn is_written_so(value: &Value, text: &str) -> bool {
+    let written = value.to_string();
+    written == text
+}
+
 /// A number that a double does not hold stays a text: filters read it to the last digit.
 fn number_or_text(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
-        Ok(value) if value.to_string() == text => value,
+        Ok(value) if is_written_so(&value, text) => value,
         Ok(Value::String(inner)) => inner.into(),
         _ => text.into(),
     }

@@ -249,7 +249,7 @@ impl Receiver {
                 Some((ready.clone(), mapped))
             }
         };
-        Ok(Work::Take { entry: entry.clone(), message, mapped })
+        Ok(Work::Take { entry: entry.clone(), message: Box::new(message), mapped })
     }
 
     /// Hands work to the writer and waits for all of it.

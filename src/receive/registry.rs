@@ -118,12 +118,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Events that are looked at in one step.
 const EVENTS_AT_ONCE: usize = 1_000;
 
+/// The webhooks of one moment, by name.
+type Entries = BTreeMap<String, Arc<Entry>>;
+
 /// The webhooks as they were read last. Clones share it.
 #[derive(Clone)]
 pub(super) struct Registry {
     store: Arc<dyn Store>,
     catalog: Arc<Catalog>,
-    held: Arc<RwLock<Arc<BTreeMap<String, Arc<Entry>>>>>,
+    held: Arc<RwLock<Arc<Entries>>>,
 }
 
 impl Registry {

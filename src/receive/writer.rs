@@ -18,7 +18,7 @@ const RACES_MAX: u32 = 10;
 /// A piece of work.
 pub(super) enum Work {
     /// A message is taken in; with what it is mapped to, where it is.
-    Take { entry: Arc<Entry>, message: Message, mapped: Option<(Arc<Ready>, Mapped)> },
+    Take { entry: Arc<Entry>, message: Box<Message>, mapped: Option<(Arc<Ready>, Mapped)> },
     /// A row whose next version may have come goes on. `release`: without what is missing.
     Resume { entry: Arc<Entry>, dataset: String, key: String, release: bool },
 }

@@ -78,7 +78,8 @@ impl Settling<'_> {
         let mut settled = Settled::default();
         let mut left = suspects;
         let mut wait = self.patience.settle;
-        for _ in 0..self.patience.looks.max(1) {
+        let looks = self.patience.looks.max(1);
+        for number in 1..=looks {
             if left.is_empty() {
                 return Ok(settled);
             }
@@ -91,16 +92,26 @@ impl Settling<'_> {
                 (Some(_), false) => Duration::MAX,
                 (None, _) => self.patience.settle.max(self.slowest * 2),
             };
+            let looked: Vec<(Suspect, Pair, Look)> = left
+                .into_iter()
+                .map(|suspect| {
+                    let pair = now.remove(&suspect.key).unwrap_or_default();
+                    let look = look(self.shapes, &suspect.pair, &pair, suspect.seen.elapsed(), required);
+                    (suspect, pair, look)
+                })
+                .collect();
+            // As long as rows arrive, what has not arrived may still be on its way behind them.
+            let arrive = looked.iter().any(|(_, _, look)| *look == Look::Equal);
+            let is_certain = self.passing.is_some() || !arrive || number == looks;
             let mut next = Vec::new();
-            for suspect in left {
-                let pair = now.remove(&suspect.key).unwrap_or_default();
-                let unchanged = suspect.seen.elapsed();
-                match look(self.shapes, &suspect.pair, &pair, unchanged, required) {
+            for (suspect, pair, look) in looked {
+                match look {
                     Look::Equal => {
                         settled.passed += 1;
-                        self.slowest = self.slowest.max(unchanged.saturating_sub(wait));
+                        self.slowest = self.slowest.max(suspect.seen.elapsed().saturating_sub(wait));
                     }
-                    Look::Certain => settled.differ.push((suspect.key, pair)),
+                    Look::Certain if is_certain => settled.differ.push((suspect.key, pair)),
+                    Look::Certain => next.push(suspect),
                     Look::Wait => next.push(suspect),
                     Look::Changed => next.push(Suspect { pair, seen: Moment::now(), ..suspect }),
                 }

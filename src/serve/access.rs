@@ -128,7 +128,7 @@ fn unauthorised(detail: &str) -> Problem {
         .hint("make a key with `tidegate keys create NAME`, and send it as `Authorization: Bearer KEY`")
 }
 
-fn too_many(detail: &str, seconds: u64) -> Problem {
+fn too_many(detail: &str, seconds: u32) -> Problem {
     let problem = Problem::of_status(StatusCode::TOO_MANY_REQUESTS, "throttled", detail);
     Problem { retry_after: Some(seconds), ..problem }
 }
@@ -238,7 +238,7 @@ async fn leave_trail(access: &Access, deed: &Deed, reads: bool, response: Respon
     let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
     if refused {
         access.trail.refusal(deed, status);
-    } else if !reads && !(events::carries(&deed.route) && status.is_success()) {
+    } else if !(reads || (events::carries(&deed.route) && status.is_success())) {
         access.trail.change(deed, status).await;
     }
     if status == StatusCode::UNAUTHORIZED {

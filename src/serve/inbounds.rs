@@ -294,6 +294,7 @@ impl From<Received> for ReceivedMessage {
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct MessagesAsked {
     /// Those in this state only.
     state: Option<String>,
@@ -334,7 +335,7 @@ struct Tried {
     version: Option<u64>,
     /// Its row would end.
     ends: bool,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     row: Value,
     #[schema(value_type = Vec<Object>)]
     items: Vec<Value>,

@@ -14,7 +14,7 @@ pub struct Problem {
     #[serde(rename = "type")]
     pub kind: String,
     /// The kind in words.
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
     /// What happened here.
@@ -24,10 +24,11 @@ pub struct Problem {
     pub hint: Option<String>,
     /// The field of the request that is wrong, where one is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub field: Option<Box<str>>,
     /// Seconds after which the same request may work.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 /// What a problem says, beside the response that carries it: for the trail.
@@ -39,7 +40,7 @@ impl Problem {
     pub fn of_status(status: StatusCode, name: &str, detail: impl Into<String>) -> Problem {
         Problem {
             kind: format!("/docs#problem-{name}"),
-            title: status.canonical_reason().unwrap_or("error").to_string(),
+            title: status.canonical_reason().unwrap_or("error"),
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
@@ -61,7 +62,7 @@ impl From<Error> for Problem {
             tracing::error!(cause = ?std::error::Error::source(&error).map(ToString::to_string), "{error}");
         }
         let problem = Problem::of_status(status, error.kind().name(), error.message());
-        let (hint, field) = (error.hint_text().map(str::to_string), error.field().map(str::to_string));
+        let (hint, field) = (error.hint_text().map(str::to_string), error.field().map(Box::from));
         Problem { hint, field, ..problem }
     }
 }

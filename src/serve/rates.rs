@@ -27,7 +27,7 @@ impl Rates {
     }
 
     /// Takes one, or says after how many seconds there is one.
-    pub fn take(&self, who: &str) -> Result<(), u64> {
+    pub fn take(&self, who: &str) -> Result<(), u32> {
         let Some(per_minute) = self.per_minute else { return Ok(()) };
         let now = Moment::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl Rates {
         bucket.left = filled(bucket);
         bucket.at = now;
         if bucket.left < 1.0 {
-            return Err((((1.0 - bucket.left) * 60.0 / per_minute).ceil() as u64).max(1));
+            return Err((((1.0 - bucket.left) * 60.0 / per_minute).ceil() as u32).max(1));
         }
         bucket.left -= 1.0;
         Ok(())

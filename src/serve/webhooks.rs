@@ -20,7 +20,7 @@ pub fn routes() -> OpenApiRouter<Service> {
 }
 
 /// After how many seconds a call may come again that could not be taken in now.
-const AGAIN_SECONDS: u64 = 5;
+const AGAIN_SECONDS: u32 = 5;
 
 /// What became of a call.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,7 +86,7 @@ fn problem(refusal: Refusal) -> Problem {
         refusal => {
             let error = refusal.error();
             let problem = Problem::of_status(status, name, error.message());
-            let (hint, field) = (error.hint_text().map(str::to_owned), error.field().map(str::to_owned));
+            let (hint, field) = (error.hint_text().map(str::to_owned), error.field().map(Box::from));
             Problem { hint, field, ..problem }
         }
     };

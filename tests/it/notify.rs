@@ -293,7 +293,9 @@ fn what_fails_is_tried_again_with_one_name_and_a_fresh_signature_while_its_key_w
     let numbers = gate.publish(&[("bad", "k"), ("after", "k"), ("other", "o")]);
     gate.until("it is dead", || gate.waiting("tax").iter().any(|delivery| delivery.state == DeliveryState::Dead));
     let seen = receiver.seen();
-    assert_eq!(ids(&seen), ["bad", "other", "bad", "bad"]);
+    let mut came = ids(&seen);
+    came.sort();
+    assert_eq!(came, ["bad", "bad", "bad", "other"]);
     let tried: Vec<&Seen> = seen.iter().filter(|seen| seen.text().contains("\"bad\"")).collect();
     assert!(tried.windows(2).all(|two| two[0].header("webhook-id") == two[1].header("webhook-id")));
     assert_ne!(tried[0].header("webhook-signature"), tried[2].header("webhook-signature"));

@@ -12,7 +12,7 @@ use crate::serving::Serving;
 use crate::world::{Wanted, World};
 
 const SETTINGS: [&str; 6] =
-    ["--set", "notify.allow=[\"127.0.0.0/8\"]", "--set", "notify.plain_http=true", "--set", "serve.poll_ms=5"];
+    ["--set", "notify.allow=[\"127.0.0.0/8\"]", "--set", "notify.plain_http=true", "--set", "serve.poll_ms=10"];
 
 #[test]
 fn deliveries_are_seen_decided_about_and_replayed_by_api_and_command() {

@@ -98,7 +98,9 @@ impl Campaign {
             }
             if roll == 1 { Says::Last(String::new()) } else { Says::Answer(OK.to_owned()) }
         };
-        Receiver::start(&self.gate.runtime, &format!("127.0.0.1:{}", self.port), says)
+        let address = format!("127.0.0.1:{}", self.port);
+        self.gate.until("the one before has let go of its port", || std::net::TcpListener::bind(&address).is_ok());
+        Receiver::start(&self.gate.runtime, &address, says)
     }
 
     fn send(&self, die_at: Option<u64>) -> Child {
@@ -114,7 +116,7 @@ impl Campaign {
             "notify.plain_http=true",
             "notify.lease_seconds=1",
             "notify.pause_failures=1000000",
-            "serve.poll_ms=5",
+            "serve.poll_ms=10",
             "jobs.enabled=false",
         ] {
             command.args(["--set", set]);

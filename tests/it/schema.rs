@@ -57,7 +57,7 @@ fn every_operation_has_its_own_name_a_tag_and_every_problem_and_the_page_shows_i
     for (path, item) in described["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let name = operation["operationId"].as_str().unwrap();
-            let open = ["/healthz", "/readyz"].contains(&path.as_str())
+            let open = ["/healthz", "/readyz", "/api/v1/webhooks/{name}"].contains(&path.as_str())
                 || (path, method.as_str()) == (&"/api/v1/session".into(), "post");
             let misplaced = operation["parameters"].as_array().into_iter().flatten().any(|parameter| {
                 let named = format!("{{{}}}", parameter["name"].as_str().unwrap());

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate::model::compared::ValueKind;
 use tidegate::model::reconciliation::*;
-use tidegate::model::{Change, Event, EventType, Message, reconciliation};
+use tidegate::model::{Change, EventType, Message, reconciliation};
 use tidegate::store::{Store, TracesWanted};
 
 use crate::store_events::message;

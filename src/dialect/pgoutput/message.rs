@@ -294,7 +294,7 @@ fn tuple(bytes: &mut Bytes<'_>) -> Result<Tuple> {
 fn truncate(xid: Option<u32>, bytes: &mut Bytes<'_>) -> Result<Message> {
     let count = bytes.i32()?;
     let options = bytes.byte()?;
-    if bytes.left() % 4 != 0 || usize::try_from(count) != Ok(bytes.left() / 4) {
+    if !bytes.left().is_multiple_of(4) || usize::try_from(count) != Ok(bytes.left() / 4) {
         return Err(bytes.wrong("it does not hold as many tables as it says"));
     }
     let mut relations = Vec::new();

@@ -57,6 +57,9 @@ pub(super) async fn run(desk: &mut Desk, address: &Address, outbox: &Outbox, sou
     Ok(())
 }
 
+/// The order and the id of a row, as texts of its database.
+type Last = (String, String);
+
 struct Reader {
     database: Database,
     layout: Layout,
@@ -124,7 +127,7 @@ impl Reader {
     }
 
     /// Messages of rows, and the order and id of the last one.
-    fn offers(&self, desk: &Desk, rows: &[Row]) -> Result<(Vec<Offer>, Option<(String, String)>)> {
+    fn offers(&self, desk: &Desk, rows: &[Row]) -> Result<(Vec<Offer>, Option<Last>)> {
         let (at, limits) = (desk.now(), desk.limits());
         let mut offers = Vec::with_capacity(rows.len());
         let mut last = None;

@@ -107,7 +107,7 @@ fn problem(error: Error) -> Problem {
         return error.into();
     }
     let problem = Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", error.message());
-    Problem { hint: error.hint_text().map(str::to_string), field: error.field().map(str::to_string), ..problem }
+    Problem { hint: error.hint_text().map(str::to_string), field: error.field().map(Box::from), ..problem }
 }
 
 fn header_list(headers: &HeaderMap) -> Vec<Header<'_>> {

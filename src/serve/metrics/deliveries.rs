@@ -91,6 +91,9 @@ impl Deliveries {
     }
 }
 
+/// A figure of a subscription: its name, what it says, and how it follows from the figures.
+type Gauge = (&'static str, &'static str, fn(&DeliveryFigures) -> Option<f64>);
+
 /// What the store says of deliveries.
 pub async fn tell(service: &Service, exposition: &mut Exposition) -> Result<()> {
     let deliveries = &service.metrics.deliveries;
@@ -99,7 +102,7 @@ pub async fn tell(service: &Service, exposition: &mut Exposition) -> Result<()> 
     let now = service.clock.now();
     let figures = watch::figures(&*service.store, now).await?;
     let figures = &figures[..figures.len().min(SUBSCRIPTIONS_MAX)];
-    let gauges: [(&'static str, &str, fn(&DeliveryFigures) -> Option<f64>); 6] = [
+    let gauges: [Gauge; 6] = [
         ("webhook_backlog", "Deliveries that wait, by subscription.", |figures| Some(figures.waiting as f64)),
         ("webhook_retries", "Deliveries that wait for another attempt.", |figures| Some(figures.retrying as f64)),
         ("webhook_dead", "Deliveries without an attempt left that block their keys.", |figures| {

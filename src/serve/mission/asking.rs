@@ -48,7 +48,7 @@ pub const SYNC: &str = "sync";
 pub const BATCH: &str = "batch";
 
 /// Seconds after which somebody who was told to wait may ask again.
-const RETRY_SECONDS: u64 = 10;
+const RETRY_SECONDS: u32 = 10;
 
 /// The name of a run in these routes: `sync_12`.
 pub fn job_id(run: &Run) -> String {

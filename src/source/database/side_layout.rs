@@ -178,9 +178,11 @@ impl<'a> SideLayout<'a> {
     }
 
     /// The server's own hash of a record: NULL is a value of its own, and equal numbers hash alike whatever their scale.
+    /// It is mixed once more, because a record's hash is a weighted sum of the hashes of its values: added up as it is, two
+    /// rows that have each other's value in a column would cancel.
     fn record_hash(&self) -> String {
         let values: Vec<String> = self.columns().map(|(column, found)| native_of(column, found)).collect();
-        format!("hash_record_extended(row({}), 0)", values.join(", "))
+        format!("hashfloat8extended(hash_record_extended(row({}), 0)::float8, 0)", values.join(", "))
     }
 
     /// The hash that every engine computes alike: see `model::digest`.

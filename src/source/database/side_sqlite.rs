@@ -160,7 +160,7 @@ impl Table {
         let (column, declared) = (&self.shape.columns[0], &self.declared[0]);
         match column.kind {
             ValueKind::Number => declared.family == Family::Whole,
-            ValueKind::Text => declared.family == Family::Text && declared.declared.to_ascii_uppercase() != "UUID",
+            ValueKind::Text => declared.family == Family::Text && !declared.declared.eq_ignore_ascii_case("UUID"),
             _ => false,
         }
     }
