@@ -419,7 +419,9 @@ fn reading_takes_a_key_publishing_a_better_one_and_contents_stay_out_of_the_jour
         serving.send(Method::POST, "/api/v1/events", &headers, event("1").to_string()).status.as_u16()
     };
     assert_eq!([publish(None), publish(Some(&reader)), publish(Some(&writer))], [401, 403, 202]);
-    let list = serving.ask(Method::GET, "/api/v1/events", &[("authorization", &reader)], None).of_status(200);
+    let list = serving
+        .ask(Method::GET, "/api/v1/events?source=/settlement", &[("authorization", &reader)], None)
+        .of_status(200);
     assert_eq!(list["items"][0]["data"]["amount"], "1250.00");
     let mut wrong = voucher("HT-SECRET");
     wrong["direction"] = "both".into();
