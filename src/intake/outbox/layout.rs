@@ -119,7 +119,9 @@ impl Layout {
             bytes,
             too_large,
         ];
-        parts.join(", ")
+        // Names that are no columns of the table: `order by` would take them for the text that is selected.
+        let named = parts.iter().enumerate().map(|(index, part)| format!("{part} as tidegate_{index}"));
+        named.collect::<Vec<_>>().join(", ")
     }
 
     /// RFC 3339; a time without a zone is taken as UTC.
@@ -174,7 +176,7 @@ impl Layout {
         let from = &self.table;
         // There is no min() of xid8 before version 16.
         format!(
-            "select {tx}::text::bigint from {from} where {not_done} and {tx} < '{horizon}'::{tx_kind} order by {tx} limit 1"
+            "select {tx}::text::bigint as found from {from} where {not_done} and {tx} < '{horizon}'::{tx_kind} order by {tx} limit 1"
         )
     }
 
@@ -296,7 +298,8 @@ mod tests {
         let sql = layout.window_sql(&place, 9, Some(70), 10, 100);
         for part in [
             "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"id\" limit 10",
-            "null::text, null::text, \"key\"::text",
+            "\"id\"::text as tidegate_0, \"id\"::text as tidegate_1",
+            "null::text as tidegate_3, null::text as tidegate_4, \"key\"::text as tidegate_5",
             "octet_length(\"data\"::text) > 100",
         ] {
             assert!(sql.contains(part), "{part}\n{sql}");
