@@ -265,6 +265,34 @@ CREATE TABLE _received (
 ) without rowid;
 CREATE INDEX _received_at on _received (inbound, at);
 CREATE INDEX _received_open on _received (dataset, key) where state in ('waiting', 'stuck');
+CREATE TABLE _reconciliation (
+    id integer primary key autoincrement,
+    name text,
+    outcome text not null check (outcome in ('equal', 'different', 'unfinished')),
+    started_at text not null,
+    finished_at text not null,
+    wanted text not null,
+    counts text not null,
+    columns text not null,
+    key_columns integer not null,
+    note text
+);
+CREATE INDEX _reconciliation_by_name on _reconciliation (name, id) where name is not null;
+CREATE TABLE _difference (
+    report integer not null,
+    number integer not null,
+    kind text not null check (kind in ('missing', 'extra', 'different', 'duplicate')),
+    key text not null,
+    source text not null,
+    target text not null,
+    fields text not null,
+    cause text not null,
+    event integer,
+    delivery text,
+    repaired_at text,
+    primary key (report, number)
+) without rowid;
+CREATE INDEX _message_key on _message (key, event) where key is not null;
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,
