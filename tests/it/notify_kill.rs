@@ -176,9 +176,11 @@ impl Campaign {
     }
 
     /// With nobody dying any more everything arrives.
-    fn finish(&mut self) {
+    fn finish(&mut self, dice: &mut Dice) {
         let receiver = self.receive(true);
         let mut child = self.send(None);
+        // Whoever delivers this one is up, and ends when it is asked to.
+        self.publish(dice, 1);
         let total = usize::try_from(self.serial).unwrap();
         let (applied, gate) = (self.applied.clone(), &self.gate);
         gate.until("every event is applied", || {
@@ -201,7 +203,7 @@ fn campaign(name: &str, url: Option<String>, rounds: u64) {
     for _ in 0..rounds {
         *deaths.entry(campaign.round(&mut dice)).or_default() += 1;
     }
-    campaign.finish();
+    campaign.finish(&mut dice);
     let repeated = campaign.applied.lock().unwrap().repeated;
     eprintln!("{rounds} rounds, {} events, {repeated} requests came again; deaths at {deaths:?}", campaign.serial);
 }
@@ -235,5 +237,5 @@ fn of_two_processes_one_carries_events_and_the_other_takes_over() {
     second.kill().unwrap();
     second.wait().unwrap();
     drop(receiver);
-    campaign.finish();
+    campaign.finish(&mut dice);
 }

@@ -119,9 +119,7 @@ impl Layout {
             bytes,
             too_large,
         ];
-        // Names that are no columns of the table: `order by` would take them for the text that is selected.
-        let named = parts.iter().enumerate().map(|(index, part)| format!("{part} as tidegate_{index}"));
-        named.collect::<Vec<_>>().join(", ")
+        parts.join(", ")
     }
 
     /// RFC 3339; a time without a zone is taken as UTC.
@@ -158,7 +156,7 @@ impl Layout {
         let not_done = place.condition(&tx, tx_kind, &order);
         let cut = cut.map_or(String::new(), |cut| format!(" and {order} < {cut}"));
         format!(
-            "select {selected} from {} where {not_done} and {tx} < '{horizon}'::{tx_kind}{cut} order by {order} limit {limit}",
+            "select {selected} from {0} where {not_done} and {tx} < '{horizon}'::{tx_kind}{cut} order by {0}.{order} limit {limit}",
             self.table,
         )
     }
@@ -176,7 +174,7 @@ impl Layout {
         let from = &self.table;
         // There is no min() of xid8 before version 16.
         format!(
-            "select {tx}::text::bigint as found from {from} where {not_done} and {tx} < '{horizon}'::{tx_kind} order by {tx} limit 1"
+            "select {tx}::text::bigint from {from} where {not_done} and {tx} < '{horizon}'::{tx_kind} order by {tx} limit 1"
         )
     }
 
@@ -184,7 +182,9 @@ impl Layout {
     pub(super) fn waiting_sql(&self, limit: usize, content_bytes_max: usize) -> String {
         let (order, id) = self.order();
         let selected = self.selected(content_bytes_max);
-        format!("select {selected} from {}{} order by {order}, {id} limit {limit}", self.table, self.waits())
+        let (table, waits) = (&self.table, self.waits());
+        // Of the table: a name alone would be that of the text that is selected.
+        format!("select {selected} from {table}{waits} order by {table}.{order}, {table}.{id} limit {limit}")
     }
 
     fn waits(&self) -> String {
@@ -297,9 +297,8 @@ mod tests {
         place.begin(5);
         let sql = layout.window_sql(&place, 9, Some(70), 10, 100);
         for part in [
-            "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"id\" limit 10",
-            "\"id\"::text as tidegate_0, \"id\"::text as tidegate_1",
-            "null::text as tidegate_3, null::text as tidegate_4, \"key\"::text as tidegate_5",
+            "from \"s\".\"o\" where \"tx\" >= '5'::xid8 and \"tx\" < '9'::xid8 and \"id\" < 70 order by \"s\".\"o\".\"id\" limit 10",
+            "null::text, null::text, \"key\"::text",
             "octet_length(\"data\"::text) > 100",
         ] {
             assert!(sql.contains(part), "{part}\n{sql}");
@@ -313,7 +312,9 @@ mod tests {
         let columns = [&USUAL[..], &[("published_at", "timestamp with time zone")]].concat();
         let layout = |mode| Layout::of(&outbox(json!({"table": "o", "mode": mode})), &found(&columns)).unwrap();
         let waiting = layout("mark").waiting_sql(3, 9);
-        assert!(waiting.ends_with("from \"o\" where \"published_at\" is null order by \"id\", \"id\" limit 3"));
+        assert!(
+            waiting.ends_with("from \"o\" where \"published_at\" is null order by \"o\".\"id\", \"o\".\"id\" limit 3")
+        );
         let these = "where \"id\" = any($1::text[]::bigint[])";
         assert_eq!(layout("mark").let_go_sql(), format!("update \"o\" set \"published_at\" = now() {these}"));
         assert_eq!(layout("delete").let_go_sql(), format!("delete from \"o\" {these}"));
