@@ -16,6 +16,13 @@ export class Problem extends Error {
 /** Who is logged in: `undefined` until known, `null` when a key is asked for. */
 export const session = cell(undefined);
 
+let held = false;
+
+/** While the first key is shown, answers that ask for one do not take the page away. */
+export function holdSession(on) {
+  held = on;
+}
+
 const answers = new Map();
 const ANSWERS_MAX = 200;
 
@@ -32,7 +39,7 @@ function address(path, query) {
 async function problemOf(response) {
   let told = {};
   try { told = await response.json(); } catch { /* a proxy, or a link that broke */ }
-  if (response.status === 401) session.set(null);
+  if (response.status === 401 && !held) session.set(null);
   return new Problem({ ...told, status: response.status, title: told.title || response.statusText });
 }
 

@@ -191,6 +191,7 @@ export const reconcile = (browser, stage, shots) => as(browser, stage, async (pa
   stage.report = items[0].report;
   await page.goto(`${stage.url}/reconciliations/${stage.report}`);
   await settled(page, '#differences tbody tr');
+  await page.locator('#differences tbody .told').first().waitFor();
   const listed = await page.locator('#differences tbody tr').count();
   assert(listed === items[0].differences, `${listed} of ${items[0].differences} differences are listed`);
   await shot(page, shots, 'report');

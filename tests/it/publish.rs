@@ -67,7 +67,8 @@ impl Serving<'_> {
     }
 
     fn last(&self) -> u64 {
-        self.get("/api/v1/events?limit=1").of_status(200)["last"].as_u64().unwrap()
+        let of_publisher = |event: &Value| (event["source"] != "/tidegate").then(|| event["number"].as_u64().unwrap());
+        self.log().iter().rev().find_map(of_publisher).unwrap_or(0)
     }
 
     /// The whole log, oldest first.
@@ -238,10 +239,12 @@ fn an_event_is_one_event_however_often_it_is_sent_and_in_whichever_mode() {
         let of =
             |name: &str| answer["items"].as_array().unwrap().iter().map(|item| item[name].clone()).collect::<Vec<_>>();
         assert_eq!(json!(of("status")), json!(["same", "new", "refused", "different", "refused", "refused"]));
-        assert_eq!(json!(of("event")), json!([number, number + 1, null, number, null, null]));
+        let added = of("event")[1].as_u64().unwrap();
+        assert!(added > number);
+        assert_eq!(json!(of("event")), json!([number, added, null, number, null, null]));
         let fields: Vec<Value> = of("problem").iter().map(|problem| problem["field"].clone()).collect();
         assert_eq!(json!(fields), json!([null, null, "time", "id", "source", "event"]));
-        assert_eq!(serving.last(), number + 1);
+        assert_eq!(serving.last(), added);
         let empty = serving.send(Method::POST, "/api/v1/events", &[BATCH], "[]").of_status(200);
         assert_eq!(empty["items"], json!([]));
     }

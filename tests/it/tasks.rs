@@ -10,7 +10,7 @@ const SYNC: [&str; 7] = ["sync", "daily", "--from", "2024-01-02", "--to", "2024-
 
 /// A market whose `daily` takes its time, so that a sync can be met while it runs.
 fn slow_world() -> World {
-    let faults = vec![Rule::always(Fault::SlowAnswer { millis: 150 }).of("daily")];
+    let faults = vec![Rule::always(Fault::SlowAnswer { millis: 350 }).of("daily")];
     let world = World::new(Wanted { last: "2024-01-31", faults, ..Wanted::default() });
     world.create_store();
     world

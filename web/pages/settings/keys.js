@@ -1,6 +1,6 @@
 // Keys of the API: who has one. A key's text is shown once, when it is made.
 
-import { act, api, session, useGet } from '../../api.js';
+import { act, api, holdSession, session, useGet } from '../../api.js';
 import { Badge, Button, Card, Code, Dialog, Empty, Loaded, SelectField, State, Table, TextField, confirm } from '../../components.js';
 import { NONE, ago, moment } from '../../format.js';
 import { t } from '../../i18n.js';
@@ -41,11 +41,13 @@ function NewKey({ first, onClose, done }) {
   const wrong = name && !/^[A-Za-z0-9_.@-]{1,64}$/.test(name) ? t('key.name.wrong') : undefined;
   const make = async (event) => {
     event?.preventDefault();
+    if (first) holdSession(true);
     const answer = await act(api.post('/api/v1/keys', { name: name.trim(), role, ...days ? { days: Number(days) } : {} }));
-    if (answer) setMade(answer);
+    if (answer) setMade(answer); else holdSession(false);
   };
   const close = () => {
     onClose();
+    holdSession(false);
     if (made && first) session.set(null); else if (made) done();
   };
   if (made) {
