@@ -191,8 +191,9 @@ export const reconcile = (browser, stage, shots) => as(browser, stage, async (pa
   stage.report = items[0].report;
   await page.goto(`${stage.url}/reconciliations/${stage.report}`);
   await settled(page, '#differences tbody tr');
-  await page.locator('#differences tbody .told').first().waitFor();
-  const listed = await page.locator('#differences tbody tr').count();
+  const keys = page.locator('#differences b.told');
+  await keys.first().waitFor();
+  const listed = await keys.count();
   assert(listed === items[0].differences, `${listed} of ${items[0].differences} differences are listed`);
   await shot(page, shots, 'report');
   await page.getByRole('button', { name: 'Repair' }).click();
