@@ -22,6 +22,7 @@ need_tools() {
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     command -v sqlite3 >/dev/null || packages+=(sqlite3)
     command -v redis-server >/dev/null || packages+=(redis-server)
+    command -v curl >/dev/null || packages+=(curl)
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
     command -v node >/dev/null || packages+=(nodejs)
