@@ -4,34 +4,20 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, Histogram, Kind};
 use crate::model::{AttemptOutcome, AttemptsWanted, DeliveryFigures, Result};
 use crate::notify::watch;
 use crate::serve::Service;
 use crate::store::Store;
 
 /// Upper bounds of the seconds from acceptance to delivery.
-const BOUNDS: [f64; 14] = [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3_600.0, 86_400.0];
+const BOUNDS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0, 3_600.0, 86_400.0];
 /// Attempts that are counted in one step, and steps of one answer: the rest is counted with the next.
 const PAGE: usize = 2_000;
 const PAGES_MAX: usize = 20;
 /// Subscriptions that are told apart.
 const SUBSCRIPTIONS_MAX: usize = 500;
 const OTHER: &str = "other";
-
-#[derive(Debug, Default)]
-struct Histogram {
-    counts: [u64; BOUNDS.len() + 1],
-    sum: f64,
-}
-
-impl Histogram {
-    fn add(&mut self, seconds: f64) {
-        let index = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.counts[index] += 1;
-        self.sum += seconds;
-    }
-}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -64,7 +50,7 @@ impl Deliveries {
                     counts.seconds.len() < SUBSCRIPTIONS_MAX || counts.seconds.contains_key(&attempt.subscription);
                 let name = if known { attempt.subscription.clone() } else { OTHER.to_string() };
                 *counts.attempts.entry((name.clone(), attempt.outcome.name())).or_default() += 1;
-                let histogram = counts.seconds.entry(name).or_default();
+                let histogram = counts.seconds.entry(name).or_insert_with(|| Histogram::new(BOUNDS));
                 if attempt.outcome == AttemptOutcome::Delivered {
                     histogram.add(attempt.delay_ms as f64 / 1_000.0);
                 }
@@ -82,7 +68,7 @@ impl Deliveries {
             let help = "Seconds from the acceptance of an event to its delivery, by subscription.";
             let mut family = exposition.family("webhook_delivery_seconds", Kind::Histogram, help);
             for (subscription, histogram) in &counts.seconds {
-                family.histogram(&[("subscription", subscription)], &BOUNDS, &histogram.counts, histogram.sum);
+                family.histogram(&[("subscription", subscription)], histogram);
             }
         }
         let help = "Attempts to deliver, in whichever process, by subscription and outcome.";

@@ -28,6 +28,27 @@ impl Kind {
 #[derive(Debug, Default)]
 pub struct Exposition(String);
 
+/// How many values lie at or below each upper bound, and their sum.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [f64],
+    /// By the first bound that a value does not exceed; the last place is above all bounds.
+    counts: Vec<u64>,
+    sum: f64,
+}
+
+impl Histogram {
+    /// An empty one; `bounds` rise.
+    pub fn new(bounds: &'static [f64]) -> Histogram {
+        Histogram { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+    }
+
+    pub fn add(&mut self, value: f64) {
+        self.counts[self.bounds.partition_point(|bound| *bound < value)] += 1;
+        self.sum += value;
+    }
+}
+
 /// A family that takes samples.
 pub struct Family<'text> {
     text: &'text mut String,
@@ -58,16 +79,15 @@ impl Family<'_> {
         self.line("", labels, value);
     }
 
-    /// A histogram: how many values were at most each bound, counted by itself, and the sum of all.
-    pub fn histogram(&mut self, labels: &[(&str, &str)], bounds: &[f64], counts: &[u64], sum: f64) {
+    pub fn histogram(&mut self, labels: &[(&str, &str)], histogram: &Histogram) {
         let mut total = 0;
-        for (index, count) in counts.iter().enumerate() {
+        for (index, count) in histogram.counts.iter().enumerate() {
             total += count;
-            let bound = bounds.get(index).map_or("+Inf".to_string(), f64::to_string);
+            let bound = histogram.bounds.get(index).map_or("+Inf".to_string(), f64::to_string);
             let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
             self.line("_bucket", &labels, total as f64);
         }
-        self.line("_sum", labels, sum);
+        self.line("_sum", labels, histogram.sum);
         self.line("_count", labels, total as f64);
     }
 
@@ -97,23 +117,20 @@ mod tests {
         let mut rows = exposition.family("rows_total", Kind::Counter, "Rows.\nA \\ line.");
         rows.sample(&[("job", "daily"), ("source", "a\\b\"c\nd")], 12_345.0);
         rows.sample(&[], f64::INFINITY);
-        exposition.family("seconds", Kind::Histogram, "Time.").histogram(
-            &[("route", "/")],
-            &[0.5, 1.0],
-            &[90, 7, 3],
-            41.5,
-        );
+        let mut histogram = Histogram::new(&[0.5, 1.0]);
+        [0.25, 0.5, 0.75, 40.0].into_iter().for_each(|seconds| histogram.add(seconds));
+        exposition.family("seconds", Kind::Histogram, "Time.").histogram(&[("route", "/")], &histogram);
         let expected = "# HELP rows_total Rows.\\nA \\\\ line.\n\
             # TYPE rows_total counter\n\
             rows_total{job=\"daily\",source=\"a\\\\b\\\"c\\nd\"} 12345\n\
             rows_total +Inf\n\
             # HELP seconds Time.\n\
             # TYPE seconds histogram\n\
-            seconds_bucket{route=\"/\",le=\"0.5\"} 90\n\
-            seconds_bucket{route=\"/\",le=\"1\"} 97\n\
-            seconds_bucket{route=\"/\",le=\"+Inf\"} 100\n\
+            seconds_bucket{route=\"/\",le=\"0.5\"} 2\n\
+            seconds_bucket{route=\"/\",le=\"1\"} 3\n\
+            seconds_bucket{route=\"/\",le=\"+Inf\"} 4\n\
             seconds_sum{route=\"/\"} 41.5\n\
-            seconds_count{route=\"/\"} 100\n";
+            seconds_count{route=\"/\"} 4\n";
         assert_eq!(exposition.into_text(), expected);
     }
 }

@@ -9,27 +9,13 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::exposition::{Exposition, Kind};
+use super::exposition::{Exposition, Histogram, Kind};
 use crate::serve::Service;
 
 /// Seconds.
-const BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BOUNDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// What is asked for under no route.
 const NO_ROUTE: &str = "(none)";
-
-#[derive(Debug, Default)]
-struct Histogram {
-    counts: [u64; BOUNDS.len() + 1],
-    sum: f64,
-}
-
-impl Histogram {
-    fn add(&mut self, seconds: f64) {
-        let index = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.counts[index] += 1;
-        self.sum += seconds;
-    }
-}
 
 /// Methods and statuses under which a route has answered.
 type Answers = BTreeMap<(&'static str, u16), Histogram>;
@@ -68,7 +54,7 @@ impl Requests {
         }
         if let Some(answers) = routes.get_mut(route) {
             let answer = (known(method), response.status().as_u16());
-            answers.entry(answer).or_default().add(took.as_secs_f64());
+            answers.entry(answer).or_insert_with(|| Histogram::new(BOUNDS)).add(took.as_secs_f64());
         }
         drop(routes);
         let cached = response.headers().get("x-cache").and_then(|value| value.to_str().ok());
@@ -91,7 +77,7 @@ impl Requests {
             for ((method, status), histogram) in answers {
                 let status = status.to_string();
                 let labels = [("route", route.as_str()), ("method", *method), ("status", status.as_str())];
-                family.histogram(&labels, &BOUNDS, &histogram.counts, histogram.sum);
+                family.histogram(&labels, histogram);
             }
         }
         drop(routes);
