@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::definition::{Intake, Origin, State, check_name};
 use super::desk::{place_name, standing_name};
@@ -15,7 +15,7 @@ use super::replication::{BEGIN_ANEW, Names, drop_publication, drop_slot};
 use super::standing::{Doing, Standing};
 use super::trial::{Found, Trial};
 use crate::model::definition::{Definition, Kind};
-use crate::model::{Change, Clock, Commit, Error, ErrorKind, Journal, JournalEntry, Level, Result};
+use crate::model::{Change, Clock, Commit, Error, ErrorKind, JournalEntry, Result};
 use crate::store::Store;
 use crate::store::postgres::Address;
 
@@ -245,17 +245,12 @@ impl Control {
     }
 
     fn audit(&self, who: &str, name: &str, what: &str) -> Change {
-        Change::Journal(JournalEntry {
-            id: 0,
-            at: self.clock.now(),
-            journal: Journal::Audit,
-            level: Level::Info,
-            who: who.to_owned(),
-            target: format!("intake:{name}"),
-            text: format!("intake {name} {what}"),
-            task: None,
-            data: json!({}),
-        })
+        Change::Journal(JournalEntry::change(
+            self.clock.now(),
+            who,
+            format!("intake:{name}"),
+            format!("intake {name} {what}"),
+        ))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<()> {

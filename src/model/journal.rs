@@ -1,6 +1,6 @@
 //! The journal: who changed what, and the log records that matter, kept for a while beside the data.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::clock::Instant;
 use super::task::TaskId;
@@ -72,6 +72,23 @@ pub struct JournalEntry {
     pub task: Option<TaskId>,
     /// Details: an object.
     pub data: Value,
+}
+
+impl JournalEntry {
+    /// That somebody changed something: `target` is what, `text` says how.
+    pub fn change(at: Instant, who: &str, target: impl Into<String>, text: impl Into<String>) -> JournalEntry {
+        JournalEntry {
+            id: 0,
+            at,
+            journal: Journal::Audit,
+            level: Level::Info,
+            who: who.to_string(),
+            target: target.into(),
+            text: text.into(),
+            task: None,
+            data: json!({}),
+        }
+    }
 }
 
 /// Which records, newest first.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::json;
 
 use super::JobOptions;
 use super::facts::{Almanac, last_due};
@@ -13,8 +12,8 @@ use crate::catalog::Catalog;
 use crate::engine::ask;
 use crate::model::job::{CatchUp, Days, EVERY_SECONDS, Job, JobState, On, Origin, Trigger, check_id, slot_of};
 use crate::model::{
-    Action, Change, Clock, Commit, Cron, Definition, Error, ErrorKind, Instant, Journal, JournalEntry, Level, Result,
-    Run, RunId, RunState, RunsWanted, TaskState, Work, definition::Kind,
+    Action, Change, Clock, Commit, Cron, Definition, Error, ErrorKind, Instant, JournalEntry, Result, Run, RunId,
+    RunState, RunsWanted, TaskState, Work, definition::Kind,
 };
 use crate::plan::{NextRun, next_run};
 use crate::store::Store;
@@ -301,17 +300,7 @@ impl Control {
     }
 
     fn audit(&self, who: &str, target: &str, text: String) -> Change {
-        Change::Journal(JournalEntry {
-            id: 0,
-            at: self.clock.now(),
-            journal: Journal::Audit,
-            level: Level::Info,
-            who: who.to_string(),
-            target: target.to_string(),
-            text,
-            task: None,
-            data: json!({}),
-        })
+        Change::Journal(JournalEntry::change(self.clock.now(), who, target, text))
     }
 
     async fn definition(&self, id: &str) -> Result<Definition> {

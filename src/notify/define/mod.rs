@@ -7,7 +7,7 @@ mod trial;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::client::{Client, ClientOptions, SystemNames};
 use super::subscribers::secret_name;
@@ -15,8 +15,8 @@ use crate::dialect::webhook::{Explanation, Incoming, Keyring, Secret, explain};
 use crate::feed;
 use crate::model::definition::Kind;
 use crate::model::{
-    Change, Clock, Commit, Definition, Error, Instant, Journal, JournalEntry, Level, Result, SignatureForm, Subnet,
-    Subscription, SubscriptionState,
+    Change, Clock, Commit, Definition, Error, Instant, JournalEntry, Result, SignatureForm, Subnet, Subscription,
+    SubscriptionState,
 };
 use crate::store::Store;
 
@@ -277,17 +277,7 @@ impl Subscriptions {
     }
 
     fn audit(&self, who: &str, name: &str, text: String) -> Change {
-        Change::Journal(JournalEntry {
-            id: 0,
-            at: self.clock.now(),
-            journal: Journal::Audit,
-            level: Level::Info,
-            who: who.to_string(),
-            target: format!("subscription:{name}"),
-            text,
-            task: None,
-            data: json!({}),
-        })
+        Change::Journal(JournalEntry::change(self.clock.now(), who, format!("subscription:{name}"), text))
     }
 }
 
