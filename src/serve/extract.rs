@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::model::Error;
@@ -73,8 +73,32 @@ fn whole_numbers(value: &mut Value) {
 
 /// Reads a field that is an object: a list of its values without their names is not one.
 pub fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
-    let fields = serde_json::Map::deserialize(deserializer)?;
+    let fields = Map::deserialize(deserializer)?;
     serde_json::from_value(Value::Object(fields)).map_err(serde::de::Error::custom)
+}
+
+/// Takes a field that is a text out of a body; absent and null are none.
+///
+/// # Errors
+///
+/// Any other value.
+pub fn take_text(body: &mut Map<String, Value>, field: &str) -> Result<Option<String>, Error> {
+    match body.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("{field} is no text")).at_field(field)),
+    }
+}
+
+/// Takes out of a body which revision the caller has seen; absent and null are none.
+///
+/// # Errors
+///
+/// Any value but a whole number.
+pub fn take_revision(body: &mut Map<String, Value>) -> Result<Option<u64>, Error> {
+    let no_number = || Error::invalid("revision is no whole number").at_field("revision");
+    let given = body.remove("revision").filter(|value| !value.is_null());
+    given.map(|value| value.as_u64().ok_or_else(no_number)).transpose()
 }
 
 fn refused_body(rejection: &JsonRejection) -> Problem {

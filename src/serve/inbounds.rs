@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::Service;
 use super::caller::{Caller, Role};
-use super::extract::{Body, Named, Params};
+use super::extract::{Body, Named, Params, take_revision, take_text};
 use super::problem::Problem;
 use super::v1::page::Page;
 use crate::dialect::webhook::Secret;
@@ -137,19 +137,12 @@ async fn add(
     Body(mut body): Body<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     caller.must(Role::Admin)?;
-    let name = text(&mut body, "name")?.ok_or_else(|| Error::invalid("the webhook has no name").at_field("name"))?;
-    let secret = text(&mut body, "secret")?.map(Secret::new);
+    let name =
+        take_text(&mut body, "name")?.ok_or_else(|| Error::invalid("the webhook has no name").at_field("name"))?;
+    let secret = take_text(&mut body, "secret")?.map(Secret::new);
     let new = control(&service).add(&name, inbound_of(Value::Object(body))?, secret).await?;
     service.receiver.refresh().await?;
     Ok(made(StatusCode::CREATED, &new, &service))
-}
-
-fn text(body: &mut Map<String, Value>, field: &str) -> Result<Option<String>> {
-    match body.remove(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::invalid(format!("{field} is no text")).at_field(field)),
-    }
 }
 
 /// Changes an inbound webhook; what is absent stays. With `revision` only if nobody has changed it since. Takes the role admin.
@@ -162,10 +155,7 @@ async fn change(
     Body(mut body): Body<Map<String, Value>>,
 ) -> Result<Json<InboundItem>, Problem> {
     caller.must(Role::Admin)?;
-    let revision = match body.remove("revision") {
-        None | Some(Value::Null) => None,
-        Some(value) => Some(value.as_u64().ok_or_else(|| Error::invalid("revision is a number").at_field("revision"))?),
-    };
+    let revision = take_revision(&mut body)?;
     let changed = control(&service).change(&name, body, revision).await?;
     service.receiver.refresh().await?;
     Ok(Json(InboundItem::of(&changed, &service)))

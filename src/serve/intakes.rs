@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::Service;
 use super::caller::{Caller, Role};
-use super::extract::{Body, MaybeBody, Named, Params};
+use super::extract::{Body, MaybeBody, Named, Params, take_revision};
 use super::problem::Problem;
 use super::v1::page::Page;
 use crate::intake::{Control, Found, IntakeStatus, NewIntake};
@@ -137,11 +137,7 @@ async fn change(
     Body(mut fields): Body<Map<String, Value>>,
 ) -> Result<Json<IntakeItem>, Problem> {
     caller.must(Role::Admin)?;
-    let revision = fields.remove("revision");
-    let expect = revision.as_ref().and_then(Value::as_u64);
-    if revision.is_some() && expect.is_none() {
-        return Err(Error::invalid("revision is no whole number").at_field("revision").into());
-    }
+    let expect = take_revision(&mut fields)?;
     Ok(Json(IntakeItem::of(control(&service).change(&name, fields, expect, &caller.name).await?)?))
 }
 

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::Service;
 use super::caller::{Caller, Role};
-use super::extract::{Body, MaybeBody, Named};
+use super::extract::{Body, MaybeBody, Named, take_revision, take_text};
 use super::problem::Problem;
 use super::v1::page::Page;
 use crate::dialect::webhook::Secret;
@@ -40,19 +40,9 @@ struct Wanted {
 
 impl Wanted {
     fn of(mut fields: Map<String, Value>) -> Result<Wanted, Error> {
-        let mut text = |name: &str| match fields.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Error::invalid(format!("{name}: it is a text")).at_field(name)),
-        };
-        let (name, secret) = (text("name")?, text("secret")?.map(Secret::new));
-        let revision = match fields.remove("revision") {
-            None | Some(Value::Null) => None,
-            Some(value) => {
-                let number = value.as_u64();
-                Some(number.ok_or_else(|| Error::invalid("revision: it is a number").at_field("revision"))?)
-            }
-        };
+        let name = take_text(&mut fields, "name")?;
+        let secret = take_text(&mut fields, "secret")?.map(Secret::new);
+        let revision = take_revision(&mut fields)?;
         Ok(Wanted { name, secret, revision, fields })
     }
 }
