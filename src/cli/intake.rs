@@ -150,16 +150,7 @@ fn show(context: &Context, status: &IntakeStatus) -> Result<()> {
     if context.json {
         return context.print_json(&value);
     }
-    let mut list = List::new(["what", "value"]);
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Null => "-".to_string(),
-            other => other.to_string(),
-        };
-        list.push([name.clone(), text]);
-    }
-    print(&list.render())
+    print(&List::of_object(&value).render())
 }
 
 fn tell(context: &Context, status: &IntakeStatus) -> Result<()> {

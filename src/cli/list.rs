@@ -1,5 +1,6 @@
 //! Small tables for people: columns aligned by what a terminal shows, headings above, nothing else.
 
+use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 /// Rows of text under headings. Columns named in `right` are aligned to the right.
@@ -19,6 +20,20 @@ impl List {
 
     pub fn push<const N: usize>(&mut self, row: [String; N]) {
         self.rows.push(row.to_vec());
+    }
+
+    /// What an object holds, a field a line: texts as they are, nothing as `-`.
+    pub fn of_object(object: &Value) -> List {
+        let mut list = List::new(["what", "value"]);
+        for (name, value) in object.as_object().into_iter().flatten() {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Null => "-".to_string(),
+                other => other.to_string(),
+            };
+            list.push([name.clone(), text]);
+        }
+        list
     }
 
     pub fn is_empty(&self) -> bool {
