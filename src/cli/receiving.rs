@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use crate::dialect::cloudevents::Limits;
 use crate::feed::{Feed, FeedOptions};
 use crate::model::{Error, Result};
 use crate::notify::client::{Client, ClientOptions, SystemNames};
@@ -17,7 +16,7 @@ const IDLE_PER_ORIGIN: usize = 4;
 pub fn options(context: &Context) -> ReceiveOptions {
     let receive = &context.options().receive;
     ReceiveOptions {
-        limits: Limits::default(),
+        limits: context.publish_options().limits,
         tolerance_seconds: receive.tolerance_seconds,
         queue: receive.queue,
         commit_messages: receive.commit_messages,
