@@ -7,13 +7,13 @@
 mod tail;
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::model::hex;
 use crate::model::{Event, Result};
 use crate::store::Store;
 
@@ -142,12 +142,7 @@ impl Shared {
 /// What a log begins with tells it from every other.
 fn epoch_from(first: &Event) -> String {
     let facts = format!("{} {} {:?} {:?} {}", first.at.0, first.kind.name(), first.dataset, first.task, first.data);
-    let digest = Sha256::digest(facts.as_bytes());
-    digest.iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing into a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(facts.as_bytes())[..8])
 }
 
 /// A reader that takes every event in order.

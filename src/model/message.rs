@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use super::clock::Instant;
+use super::hex::hex;
 
 /// A published event with its content. The event log has its number and its attributes, never its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +87,7 @@ impl Message {
         let (form, bytes) = self.content.parts();
         add(form.as_bytes());
         add(bytes);
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&digest.finalize())
     }
 }
 

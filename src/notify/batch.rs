@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::model::hex;
 use crate::model::{Cron, Instant, Mode, Result};
 
 /// Days that are looked through for the next time of a cron line.
@@ -37,7 +38,7 @@ pub fn request_id(epoch: &str, events: &[u64]) -> String {
     }
     let mut digest = Sha256::new();
     events.iter().for_each(|event| digest.update(event.to_be_bytes()));
-    let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&digest.finalize()[..8]);
     let (first, last) = (events.first().copied().unwrap_or_default(), events.last().copied().unwrap_or_default());
     format!("bat_{epoch}_{first}_{last}_{digest}")
 }

@@ -8,6 +8,7 @@ use super::batch;
 use super::content::{Contents, Told};
 use super::index::{Facts, Index, Subscriber};
 use super::reverse;
+use crate::model::hex;
 use crate::model::{Clock, Content, Delivery, DeliveryState, Event, Instant, Message, Result, SubscriptionState};
 use crate::store::Store;
 
@@ -97,7 +98,7 @@ fn key(key: String) -> String {
     use sha2::{Digest, Sha256};
     match key.len() <= KEY_BYTES_MAX {
         true => key.replace('\0', "\u{fffd}"),
-        false => Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect(),
+        false => hex(&Sha256::digest(key.as_bytes())),
     }
 }
 

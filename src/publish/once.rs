@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::model::hex;
 use crate::model::{Change, Error, Instant, Result};
 
 /// Names of places under which keys are remembered begin with it.
@@ -80,7 +81,7 @@ fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
         digest.update((part.len() as u64).to_be_bytes());
         digest.update(part);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::dialect::cloudevents::{self, Header, Limits, Read};
 use crate::dialect::exact::Fields;
 use crate::dialect::webhook::canonical::canonical;
+use crate::model::hex;
 use crate::model::{Content, Error, Instant, Message, Result};
 
 /// A call whose signature is right.
@@ -105,8 +106,7 @@ fn mission(call: &Call, fields: &BTreeMap<&str, &RawValue>, text: &str) -> Resul
         Some(id) => id.to_owned(),
         None => {
             let digest = Sha256::digest(canonical(text)?.as_bytes());
-            let digest: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-            [voucher.as_deref().unwrap_or("event"), &digest].join(":")
+            format!("{}:{}", voucher.as_deref().unwrap_or("event"), hex(&digest[..12]))
         }
     };
     let subject = voucher.as_ref().map(|voucher| format!("voucher/{voucher}"));

@@ -12,6 +12,7 @@ use super::caller::{Caller, Role};
 use super::random;
 use crate::feed::Feed;
 use crate::model::definition::Kind;
+use crate::model::hex;
 use crate::model::{Change, Clock, Commit, Definition, Error, EventType, Instant, Result};
 use crate::store::Store;
 
@@ -119,7 +120,7 @@ impl Key {
 }
 
 fn digest_of(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// The part of a key's text by which it is found.

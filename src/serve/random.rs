@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::model::{Error, Result};
+use crate::model::{self, Error, Result};
 
 fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
@@ -14,7 +14,7 @@ fn bytes<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
 
 /// `LENGTH` random bytes in hexadecimal.
 pub fn hex<const LENGTH: usize>() -> Result<String> {
-    Ok(bytes::<LENGTH>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(model::hex(&bytes::<LENGTH>()?))
 }
 
 /// `LENGTH` random bytes in letters, digits, `-` and `_`.

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rust_embed::RustEmbed;
 
 use super::problem::Problem;
+use crate::model::hex;
 
 #[derive(RustEmbed)]
 #[folder = "web"]
@@ -81,8 +82,7 @@ fn set(response: &mut Response, name: HeaderName, value: &str) {
 
 /// Weak, because a compressed answer has other bytes.
 fn tag_of(digest: &[u8; 32]) -> String {
-    let short: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{short}\"")
+    format!("W/\"{}\"", hex(&digest[..12]))
 }
 
 /// Whether an `If-None-Match` holds the tag.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::Args;
 use crate::dialect::cloudevents::{self, Limits, Read};
 use crate::dialect::exact::Fields;
+use crate::model::hex;
 use crate::model::{Content, Error, Instant, Message, Result};
 
 /// What every event has that does not say otherwise.
@@ -169,8 +170,4 @@ fn random_id() -> Result<String> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::storage("the system gives no random numbers").caused_by(error))?;
     Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

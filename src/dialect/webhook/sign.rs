@@ -9,6 +9,7 @@ use ring::hmac;
 use super::Form;
 use super::canonical;
 use super::secret::{Key, Secret};
+use crate::model::hex;
 use crate::model::{Error, Result};
 
 /// A request that is about to be signed.
@@ -92,8 +93,4 @@ fn signature(form: Form, secret: &Secret, signed: &[u8]) -> Result<String> {
         Form::Stripe => format!("v1={}", hex(&bytes)),
         Form::Github => format!("sha256={}", hex(&bytes)),
     })
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{DefineOptions, Status};
 use crate::dialect::cloudevents::OWN_SOURCE;
 use crate::dialect::webhook::{Outgoing, sign};
+use crate::model::hex;
 use crate::model::{Content, Error, Instant, Message, Result, SignatureForm};
 use crate::notify::client::{Client, Exchange, Request};
 use crate::notify::letter::Letter;
@@ -45,7 +46,7 @@ fn test_id() -> Result<String> {
     let mut bytes = [0u8; 12];
     let none = |error: getrandom::Error| Error::bug(format!("the system gives no random numbers: {error}"));
     getrandom::fill(&mut bytes).map_err(none)?;
-    Ok(format!("test_{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(format!("test_{}", hex(&bytes)))
 }
 
 /// The test event.

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Answer;
 use super::fresh::{Fresh, MadeFrom};
+use crate::model::hex;
 use crate::model::{Clock, Error, Result};
 
 /// Where the second level is; from `[cache]` in the configuration.
@@ -57,8 +58,7 @@ impl Second {
 
     fn key(&self, epoch: &str, text: &str) -> String {
         let digest = Sha256::digest(format!("{} {text}", env!("CARGO_PKG_VERSION")).as_bytes());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{}{epoch}:{digest}", self.options.prefix)
+        format!("{}{epoch}:{}", self.options.prefix, hex(&digest))
     }
 
     /// The answer, if it is there and nothing later is known about its tables.

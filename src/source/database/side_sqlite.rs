@@ -11,6 +11,7 @@ use super::{DatabaseOptions, quoted, table_name};
 use crate::model::compared::{
     Family, Found, Shape, SideColumn, SideRow, ValueKind, canonical, float_number, part_text,
 };
+use crate::model::hex;
 use crate::model::{Digest, Error, Key, KeyPart, KeyRange, Result};
 use crate::source::sides::{Side, SideWriter};
 
@@ -256,10 +257,6 @@ pub(super) fn text_of(column: &SideColumn, found: &Found, value: ValueRef) -> Op
 
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[async_trait]

@@ -13,10 +13,10 @@ use tokio_postgres::{Client, Row};
 use super::postgres::{Asking, Fault};
 use super::side_layout::{SideLayout, qualified};
 use super::side_postgres::{PostgresSide, read_row};
-use super::side_sqlite::{SqliteSide, Table, hex, table_of};
+use super::side_sqlite::{SqliteSide, Table, table_of};
 use super::{quoted, table_name};
 use crate::model::compared::{Family, Found, Shape, SideColumn, SideRow, ValueKind};
-use crate::model::{Error, Instant, Key, Result};
+use crate::model::{Error, Instant, Key, Result, hex};
 use crate::source::sides::{Exact, Keep, Mend, MendOutcome, Mended, SideWriter};
 
 /// What becomes of the rows of a key: rows that stay are in neither list.
