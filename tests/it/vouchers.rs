@@ -3,7 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::notify::ok;
 use crate::publish::{small, stores};
+use crate::receive::until;
+use crate::receiver::{Receiver, Says};
 use crate::serving::Serving;
 
 fn contract() -> Value {
@@ -108,6 +111,44 @@ fn a_voucher_is_made_corrected_and_reversed_and_each_version_is_an_event() {
         assert_eq!(serving.get("/api/v1/vouchers?sync=true").json()["items"][0]["sync"]["state"], "pending");
         let rows = serving.get("/api/v1/datasets/voucher/rows").of_status(200);
         assert_eq!(rows["total"].as_u64().or(rows["rows"].as_array().map(|rows| rows.len() as u64)), Some(2));
+    }
+}
+
+#[test]
+fn a_voucher_says_which_of_its_targets_have_its_newest_version() {
+    for store in stores() {
+        let world = small();
+        let tax = Receiver::start(&world.runtime, "127.0.0.1:0", |_, seen| match seen.text().contains("999.00") {
+            true => Says::status(422, &[], "no such amount"),
+            false => ok(),
+        });
+        let ledger = Receiver::start(&world.runtime, "127.0.0.1:0", |_, _| ok());
+        let mut arguments: Vec<&str> = store.iter().map(String::as_str).collect();
+        arguments.extend(["--set", "notify.allow=127.0.0.0/8", "--set", "notify.plain_http=true"]);
+        let serving = Serving::start(&world, &arguments);
+        let subscribe = |name: &str, url: String| {
+            let body = json!({ "name": name, "url": url, "types": ["voucher.*", "l1_corrected"] });
+            serving.post("/api/v1/subscriptions", body).of_status(201);
+        };
+        subscribe("tax", tax.url());
+        let mut voucher = contract();
+        voucher["target_systems"] = json!(["tax", "ledger"]);
+        serving.post("/api/v1/vouchers", voucher).of_status(201);
+        let path = "/api/v1/vouchers/V20251219-0001";
+        let until = |state: &str, tax: &str, ledger: &str| {
+            let expected = json!({ "state": state, "targets": { "tax": tax, "ledger": ledger } });
+            until(&expected.to_string(), || serving.get(path).of_status(200)["sync"] == expected);
+        };
+        until("pending", "delivered", "waiting");
+        subscribe("ledger", ledger.url());
+        let correct = |version: u64, amount: &str| {
+            let body = json!({ "version": version, "amount": amount });
+            serving.ask(Method::PUT, path, &[], Some(body)).of_status(200);
+        };
+        correct(1, "888.00");
+        until("synced", "delivered", "delivered");
+        correct(2, "999.00");
+        until("failed", "failed", "delivered");
     }
 }
 

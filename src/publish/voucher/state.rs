@@ -60,3 +60,30 @@ pub fn sync_state(voucher: &Voucher, reached: impl Fn(&str) -> Reached) -> SyncS
         () => SyncState::Synced,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn voucher(targets: &str, asked: &str) -> Voucher {
+        let values = [("target_systems", targets), ("sync_status", asked)];
+        Voucher { values: values.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect() }
+    }
+
+    #[test]
+    fn a_voucher_is_synced_when_every_target_has_it_and_failed_when_one_never_will() {
+        let known =
+            BTreeMap::from([("tax", Reached::Delivered), ("ledger", Reached::Failed), ("bank", Reached::Waiting)]);
+        let state = |targets: &str, asked: &str| {
+            sync_state(&voucher(targets, asked), |target| known.get(target).copied().unwrap_or(Reached::Waiting))
+        };
+        assert_eq!(state("tax", "pending"), SyncState::Synced);
+        assert_eq!(state("tax,bank", "pending"), SyncState::Pending);
+        assert_eq!(state("tax,nobody", "pending"), SyncState::Pending);
+        assert_eq!(state("tax,bank,ledger", "pending"), SyncState::Failed);
+        assert_eq!(state("", "pending"), SyncState::None);
+        assert_eq!(state("ledger", "none"), SyncState::None);
+    }
+}
