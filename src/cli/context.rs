@@ -23,6 +23,9 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{self, SqliteOptions, SqliteStore};
 
+/// Who did what a command does, as the store notes it.
+pub const BY: &str = "cli";
+
 #[derive(Clone)]
 pub struct Context {
     pub config: Config,

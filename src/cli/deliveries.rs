@@ -4,7 +4,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::{List, grouped};
 use crate::feed::{Feed, FeedOptions};
 use crate::model::{
@@ -15,8 +15,6 @@ use crate::notify::replay::{self, ReplayState, ReplayStatus};
 use crate::notify::watch;
 use crate::serve::deliveries::{AttemptView, BlockedView, DeliveryView, FiguresView, ReplayView, WaysView};
 
-/// Who asks, as deliveries note it.
-const BY: &str = "cli";
 /// Events of a window that a preview looks at.
 const PREVIEW_EVENTS_MAX: u64 = 1_000_000;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant as Moment};
 
-use super::context::Context;
+use super::context::{BY, Context};
 use super::list::grouped;
 use super::progress::stop_on_signal;
 use super::sync::{report, result_of, sync};
@@ -23,7 +23,7 @@ const OPEN_RUNS_MAX: usize = 1_000;
 pub async fn by_service(context: &Context, engine: &Engine, work: Work, held: Error) -> Result<u8> {
     let control = context.control(engine.store.clone());
     let stop = stop_on_signal();
-    let run = control.ask(work.clone(), None, "cli", "tidegate sync").await?;
+    let run = control.ask(work.clone(), None, BY, "tidegate sync").await?;
     let asked = Moment::now();
     let (mut told, mut begun) = (BTreeSet::new(), false);
     loop {
@@ -64,7 +64,7 @@ async fn somebody_works(engine: &Engine) -> Result<bool> {
 
 /// A run that has just ended by itself needs no withdrawal.
 async fn withdraw(control: &Control, run: RunId) {
-    if let Err(error) = control.cancel(run, "cli").await {
+    if let Err(error) = control.cancel(run, BY).await {
         tracing::debug!(run, %error, "a run was not withdrawn");
     }
 }

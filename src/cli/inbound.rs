@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::List;
 use super::receiving;
 use crate::dialect::webhook::Secret;
@@ -133,22 +133,22 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
         Action::Show { name } => show(context, &*control.get(&name).await?)?,
         Action::Add { name, file, secret } => {
             let body = Value::Object(fields(&file)?);
-            told(context, &control.add(&name, inbound_of(body)?, secret.read()?).await?)?;
+            told(context, &control.add(&name, inbound_of(body)?, secret.read()?, BY).await?)?;
         }
-        Action::Change { name, file } => show(context, &*control.change(&name, fields(&file)?, None).await?)?,
-        Action::Pause { name } => show(context, &*control.pause(&name, true).await?)?,
-        Action::Resume { name } => show(context, &*control.pause(&name, false).await?)?,
+        Action::Change { name, file } => show(context, &*control.change(&name, fields(&file)?, None, BY).await?)?,
+        Action::Pause { name } => show(context, &*control.pause(&name, true, BY).await?)?,
+        Action::Resume { name } => show(context, &*control.pause(&name, false, BY).await?)?,
         Action::Remove { name } => {
-            control.remove(&name).await?;
+            control.remove(&name, BY).await?;
             eprintln!("the inbound webhook {name} is removed; what it took in stays");
         }
         Action::Rotate { name, secret, overlap } => {
-            told(context, &control.rotate(&name, secret.read()?, overlap).await?)?;
+            told(context, &control.rotate(&name, secret.read()?, overlap, BY).await?)?;
         }
         Action::OriginKey { name, key_file } => {
             let key = key_file.as_deref().map(first_line).transpose()?;
             let set = key.is_some();
-            control.set_origin_key(&name, key).await?;
+            control.set_origin_key(&name, key, BY).await?;
             eprintln!("the key of the origin of {name} is {}", if set { "set" } else { "removed" });
         }
         Action::Test { name, body, header } => test(context, &control, &name, &body, &header).await?,

@@ -4,13 +4,11 @@ use std::io::Read;
 
 use serde_json::{Map, Value, json};
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::List;
 use crate::intake::{Control, Found, IntakeStatus, NewIntake};
 use crate::model::{Error, Result};
 
-/// Who changed something, in the journal.
-const BY: &str = "cli";
 /// The longest address that is read from stdin.
 const URL_BYTES_MAX: u64 = 4_096;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::List;
 use super::runs;
 use crate::model::job::{CatchUp, Days, On, Trigger};
@@ -10,9 +10,6 @@ use crate::model::{Error, Job, Result, Work, work};
 use crate::read::choice::day;
 use crate::scheduler::{Control, JobChange, JobStatus, NewJob};
 use crate::serve::views::RunView;
-
-/// Who changed something, in the journal.
-const BY: &str = "cli";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

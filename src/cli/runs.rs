@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::{List, grouped};
 use super::sync::result_of;
 use crate::model::{Error, Result, Run, RunId, RunsWanted};
@@ -64,7 +64,7 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
             print(&format!("{}\n{tasks}", in_one_line(&run)))?;
         }
         Some(Action::Cancel { id }) => {
-            let run = control.cancel(id, "cli").await?;
+            let run = control.cancel(id, BY).await?;
             eprintln!("run {} is cancelled; what it committed stays", run.id);
         }
     }

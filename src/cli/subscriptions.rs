@@ -2,15 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::context::{Context, print};
+use super::context::{BY, Context, print};
 use super::list::List;
 use crate::dialect::webhook::Secret;
 use crate::model::{Error, Mode, Result, SignatureForm};
 use crate::notify::define::{Made, Status, Subscriptions, Trial};
 use crate::serve::subscriptions::{status_json, trial_json};
-
-/// Who changed something, in the journal.
-const BY: &str = "cli";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -13,7 +13,8 @@ use crate::dialect::cloudevents::{Header, Limits};
 use crate::dialect::webhook::{Keyring, Secret};
 use crate::model::definition::Kind;
 use crate::model::{
-    Change, Clock, Commit, Error, ErrorKind, Received, ReceivedState, ReceivedWanted, Result, SignatureForm,
+    Change, Clock, Commit, Error, ErrorKind, JournalEntry, Received, ReceivedState, ReceivedWanted, Result,
+    SignatureForm,
 };
 use crate::store::Store;
 
@@ -58,7 +59,8 @@ impl Control {
     }
 
     /// Defines a webhook. Without a secret one is made; the sender of the form `standard_ed25519` has a public key.
-    pub async fn add(&self, name: &str, inbound: Inbound, secret: Option<Secret>) -> Result<Made> {
+    /// `who` is remembered in the audit journal, here and wherever something changes.
+    pub async fn add(&self, name: &str, inbound: Inbound, secret: Option<Secret>, who: &str) -> Result<Made> {
         inbound::check_name(name)?;
         Entry::check(&inbound, &self.catalog)?;
         let made = secret.is_none();
@@ -71,6 +73,7 @@ impl Control {
         let changes = vec![
             define(Kind::Inbound, name, body_of(&inbound)?, Some(0)),
             define(Kind::Secret, &secret_name(name), keyring.to_json(), None),
+            self.audit(who, name, "is defined"),
         ];
         self.commit(changes).await.map_err(|error| match error.kind() {
             ErrorKind::Conflict => Error::conflict(format!("there is an inbound webhook {name:?} already"))
@@ -86,9 +89,12 @@ impl Control {
         name: &str,
         fields: serde_json::Map<String, Value>,
         revision: Option<u64>,
+        who: &str,
     ) -> Result<Arc<Entry>> {
         let before = self.get(name).await?;
         let mut body = body_of(&before.inbound)?;
+        let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        let what = format!("is changed: {}", names.join(", "));
         for (field, value) in fields {
             body[field.as_str()] = value;
         }
@@ -98,28 +104,30 @@ impl Control {
             check_secret(&secret, &inbound.forms)?;
         }
         let expect = Some(revision.unwrap_or(before.revision));
-        self.commit(vec![define(Kind::Inbound, name, body_of(&inbound)?, expect)]).await?;
+        let change = define(Kind::Inbound, name, body_of(&inbound)?, expect);
+        self.commit(vec![change, self.audit(who, name, &what)]).await?;
         self.get(name).await
     }
 
-    pub async fn pause(&self, name: &str, paused: bool) -> Result<Arc<Entry>> {
-        self.change(name, [("paused".to_owned(), Value::Bool(paused))].into_iter().collect(), None).await
+    pub async fn pause(&self, name: &str, paused: bool, who: &str) -> Result<Arc<Entry>> {
+        self.change(name, [("paused".to_owned(), Value::Bool(paused))].into_iter().collect(), None, who).await
     }
 
     /// Removes a webhook with its secrets. What it took in stays.
-    pub async fn remove(&self, name: &str) -> Result<()> {
+    pub async fn remove(&self, name: &str, who: &str) -> Result<()> {
         self.get(name).await?;
         let undefine = |kind, name: String| Change::Undefine { kind, name };
         self.commit(vec![
             undefine(Kind::Inbound, name.to_owned()),
             undefine(Kind::Secret, secret_name(name)),
             undefine(Kind::Secret, origin_name(name)),
+            self.audit(who, name, "is removed with its secrets"),
         ])
         .await
     }
 
     /// A new secret comes; those before it count so many seconds longer.
-    pub async fn rotate(&self, name: &str, secret: Option<Secret>, overlap_seconds: i64) -> Result<Made> {
+    pub async fn rotate(&self, name: &str, secret: Option<Secret>, overlap_seconds: i64, who: &str) -> Result<Made> {
         let entry = self.get(name).await?;
         let made = secret.is_none();
         let secret = match secret {
@@ -129,25 +137,27 @@ impl Control {
         check_secret(&secret, &entry.inbound.forms)?;
         let mut keyring = entry.keyring.clone();
         keyring.rotate(secret.clone(), self.clock.now(), overlap_seconds)?;
-        self.commit(vec![define(Kind::Secret, &secret_name(name), keyring.to_json(), None)]).await?;
+        let change = define(Kind::Secret, &secret_name(name), keyring.to_json(), None);
+        self.commit(vec![change, self.audit(who, name, "has a new secret")]).await?;
         Ok(Made { entry: self.get(name).await?, secret: made.then_some(secret) })
     }
 
     /// Sets what the origin wants as a key; `None` removes it.
-    pub async fn set_origin_key(&self, name: &str, key: Option<String>) -> Result<()> {
+    pub async fn set_origin_key(&self, name: &str, key: Option<String>, who: &str) -> Result<()> {
         let entry = self.get(name).await?;
         if entry.inbound.origin.is_none() {
             let error = Error::conflict(format!("the inbound webhook {name} has no origin"));
             return Err(error.hint("change it to have one first"));
         }
-        let name = origin_name(name);
-        match key {
-            None => self.commit(vec![Change::Undefine { kind: Kind::Secret, name }]).await,
+        let stored = origin_name(name);
+        let (change, what) = match key {
+            None => (Change::Undefine { kind: Kind::Secret, name: stored }, "has no key for its origin any more"),
             Some(key) if !key.is_empty() && key.len() <= 4_096 && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                self.commit(vec![define(Kind::Secret, &name, Value::String(key), None)]).await
+                (define(Kind::Secret, &stored, Value::String(key), None), "has a new key for its origin")
             }
-            Some(_) => Err(Error::invalid("a key has 1 to 4096 visible ASCII characters").at_field("key")),
-        }
+            Some(_) => return Err(Error::invalid("a key has 1 to 4096 visible ASCII characters").at_field("key")),
+        };
+        self.commit(vec![change, self.audit(who, name, what)]).await
     }
 
     /// What a body would become: the rows of each message, or that it is only kept. Nothing is written or verified.
@@ -195,6 +205,11 @@ impl Control {
         let changes: Vec<Change> = stuck.iter().map(again).collect();
         self.commit(changes).await?;
         Ok(stuck.len())
+    }
+
+    fn audit(&self, who: &str, name: &str, what: &str) -> Change {
+        let text = format!("inbound webhook {name} {what}");
+        Change::Journal(JournalEntry::change(self.clock.now(), who, format!("inbound:{name}"), text))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<()> {

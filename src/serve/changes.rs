@@ -40,7 +40,7 @@ struct Deed {
     at: String,
     /// The name of the key; `local` where no key exists; empty when nobody is known.
     who: String,
-    /// Method and route.
+    /// Method and route, or what was changed: `inbound:NAME`.
     what: String,
     text: String,
     /// Whether it was refused or failed.

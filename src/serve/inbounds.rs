@@ -140,7 +140,7 @@ async fn add(
     let name =
         take_text(&mut body, "name")?.ok_or_else(|| Error::invalid("the webhook has no name").at_field("name"))?;
     let secret = take_text(&mut body, "secret")?.map(Secret::new);
-    let new = control(&service).add(&name, inbound_of(Value::Object(body))?, secret).await?;
+    let new = control(&service).add(&name, inbound_of(Value::Object(body))?, secret, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(made(StatusCode::CREATED, &new, &service))
 }
@@ -156,7 +156,7 @@ async fn change(
 ) -> Result<Json<InboundItem>, Problem> {
     caller.must(Role::Admin)?;
     let revision = take_revision(&mut body)?;
-    let changed = control(&service).change(&name, body, revision).await?;
+    let changed = control(&service).change(&name, body, revision, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(Json(InboundItem::of(&changed, &service)))
 }
@@ -170,13 +170,13 @@ async fn remove(
     Named(name): Named<String>,
 ) -> Result<StatusCode, Problem> {
     caller.must(Role::Admin)?;
-    control(&service).remove(&name).await?;
+    control(&service).remove(&name, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn set_paused(service: &Service, name: &str, paused: bool) -> Result<Json<InboundItem>, Problem> {
-    let changed = control(service).pause(name, paused).await?;
+async fn set_paused(service: &Service, name: &str, paused: bool, who: &str) -> Result<Json<InboundItem>, Problem> {
+    let changed = control(service).pause(name, paused, who).await?;
     service.receiver.refresh().await?;
     Ok(Json(InboundItem::of(&changed, service)))
 }
@@ -184,15 +184,23 @@ async fn set_paused(service: &Service, name: &str, paused: bool) -> Result<Json<
 /// Answers calls with 503 until it is resumed: senders try again.
 #[utoipa::path(post, path = "/api/v1/inbounds/{name}/pause", tag = "webhooks", params(("name" = String, Path)), responses(
     (status = 200, body = InboundItem)))]
-async fn pause(State(service): State<Service>, Named(name): Named<String>) -> Result<Json<InboundItem>, Problem> {
-    set_paused(&service, &name, true).await
+async fn pause(
+    State(service): State<Service>,
+    caller: Caller,
+    Named(name): Named<String>,
+) -> Result<Json<InboundItem>, Problem> {
+    set_paused(&service, &name, true, &caller.name).await
 }
 
 /// Takes calls in again.
 #[utoipa::path(post, path = "/api/v1/inbounds/{name}/resume", tag = "webhooks", params(("name" = String, Path)), responses(
     (status = 200, body = InboundItem)))]
-async fn resume(State(service): State<Service>, Named(name): Named<String>) -> Result<Json<InboundItem>, Problem> {
-    set_paused(&service, &name, false).await
+async fn resume(
+    State(service): State<Service>,
+    caller: Caller,
+    Named(name): Named<String>,
+) -> Result<Json<InboundItem>, Problem> {
+    set_paused(&service, &name, false, &caller.name).await
 }
 
 /// A new secret.
@@ -218,7 +226,7 @@ async fn rotate(
 ) -> Result<Response, Problem> {
     caller.must(Role::Admin)?;
     let overlap = rotation.overlap_seconds.map_or(OVERLAP_SECONDS, i64::from);
-    let new = control(&service).rotate(&name, rotation.secret.map(Secret::new), overlap).await?;
+    let new = control(&service).rotate(&name, rotation.secret.map(Secret::new), overlap, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(made(StatusCode::OK, &new, &service))
 }
@@ -241,7 +249,7 @@ async fn set_origin_key(
     Body(key): Body<OriginKey>,
 ) -> Result<StatusCode, Problem> {
     caller.must(Role::Admin)?;
-    control(&service).set_origin_key(&name, key.key).await?;
+    control(&service).set_origin_key(&name, key.key, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -225,7 +225,7 @@ fn fetching(origin: &str) -> Value {
 }
 
 /// Looks until it is so.
-fn until(what: &str, so: impl Fn() -> bool) {
+pub fn until(what: &str, so: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !so() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not in a minute");
@@ -355,6 +355,22 @@ fn a_webhook_is_defined_tried_out_paused_rotated_and_removed() {
     assert_eq!(taken["results"][0]["state"], "kept");
     desk.run(&["inbound", "remove", "invoices"], 0);
     until("the other process hears of it", || desk.call(&serving, "msg_4", "{}").status.as_u16() == 404);
+
+    let audit = serving.get("/api/v1/changes?q=inbound&limit=500").of_status(200);
+    let entries = audit["items"].as_array().unwrap();
+    let of = |target: &str| entries.iter().filter(|entry| entry["what"] == target).rev().collect::<Vec<_>>();
+    let told: Vec<_> = of("inbound:invoices").into_iter().map(|entry| (&entry["who"], &entry["text"])).collect();
+    let expected = [
+        ("cli", "is defined"),
+        ("local", "is changed: paused"),
+        ("local", "is changed: paused"),
+        ("local", "has a new secret"),
+        ("local", "has a new secret"),
+        ("cli", "is removed with its secrets"),
+    ];
+    let expected = expected.map(|(who, text)| (json!(who), json!(format!("inbound webhook invoices {text}"))));
+    assert_eq!(told, expected.iter().map(|(who, text)| (who, text)).collect::<Vec<_>>());
+    assert_eq!(of("inbound:archive").len(), 1);
 }
 
 #[test]
