@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! cargo bench --bench reconcile                      # 5 million rows
-//! cargo bench --bench reconcile -- --rows 500000 --writes 500
+//! cargo bench --bench reconcile -- --rows 500000 --writes 500 --fan-out 64 --leaf-rows 1000
 //! ```
 //!
 //! Needs PostgreSQL's programs under /usr/lib/postgresql; it starts a server of its own in a temporary folder.
@@ -122,8 +122,13 @@ async fn reconciler() -> (tempfile::TempDir, Reconciler) {
     let options = SqliteOptions { create: true, ..SqliteOptions::default() };
     let store = SqliteStore::open(&folder.path().join("store.db"), options, Clock::system()).expect("a store");
     let catalog = Arc::new(Catalog::builtin().expect("the catalogue"));
-    let reconciler =
-        Reconciler::new(Arc::new(store), catalog, Clock::system(), Names::default(), ReconcileOptions::default());
+    let default = ReconcileOptions::default();
+    let options = ReconcileOptions {
+        fan_out: number("--fan-out", default.fan_out),
+        leaf_rows: number("--leaf-rows", default.leaf_rows),
+        ..default
+    };
+    let reconciler = Reconciler::new(Arc::new(store), catalog, Clock::system(), Names::default(), options);
     (folder, reconciler)
 }
 

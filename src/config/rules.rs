@@ -148,7 +148,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources.tidegate.per_minute", Integer(0, 1_000_000)),
     ("reconcile.tidegates", Tidegates),
     ("reconcile.leaf_rows", Integer(1, 1_000_000)),
-    ("reconcile.fan_out", Integer(2, 256)),
+    ("reconcile.fan_out", Integer(2, 4096)),
     ("reconcile.rows_max", Integer(1, 1_000_000_000_000)),
     ("reconcile.seconds_max", Integer(1, 604_800)),
     ("reconcile.differences_max", Integer(1, 1_000_000)),

@@ -84,7 +84,7 @@ impl Default for ReconcileOptions {
     fn default() -> ReconcileOptions {
         ReconcileOptions {
             leaf_rows: 1_000,
-            fan_out: 64,
+            fan_out: 512,
             rows_max: 10_000_000,
             seconds_max: 3_600,
             differences_max: 10_000,

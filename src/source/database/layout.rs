@@ -3,7 +3,7 @@
 
 use tokio_postgres::types::{Kind, Type};
 
-use super::{declared, from_clause, missing_column, quoted};
+use super::{declared, from_clause, missing_column, parts, quoted};
 use crate::model::{Column, ColumnType, Dataset, Error, Key, KeyPart, KeyRange, Result};
 
 /// A table that fits its dataset.
@@ -182,20 +182,13 @@ impl Layout {
     /// Number of the part, rows, sum of hashes and the encoding of texts, for each part that has rows.
     pub(super) fn digests(&self, range: &KeyRange, bounds: &[Key]) -> Asked {
         let mut asked = Asked::default();
-        let mut part = String::from("case");
-        for (number, bound) in bounds.iter().enumerate() {
-            let row = self.key_row(&mut asked, bound);
-            part += &format!(" when ({}) <= ({row}) then {number}", self.key_sql());
-        }
-        part = if bounds.is_empty() { "0".to_owned() } else { format!("{part} else {} end", bounds.len()) };
+        let bounds: Vec<String> = bounds.iter().map(|bound| self.key_row(&mut asked, bound)).collect();
         let conditions = self.in_range(&mut asked, range);
         let value = |text: &String| format!("coalesce(octet_length({text})::text || ':' || {text}, '~')");
         let row = self.texts.iter().map(value).collect::<Vec<_>>().join(" || ',' || ");
-        asked.sql = format!(
-            "select part::text, count(*)::text, coalesce(sum(hash), 0)::text, current_setting('server_encoding') from (select {part} as part, \
-             ('x' || substr(md5({row}), 1, 15))::bit(60)::bigint as hash from {}{conditions}) as hashed group by part",
-            self.from,
-        );
+        let hash = format!("('x' || substr(md5({row}), 1, 15))::bit(60)::bigint");
+        let encoding = ", current_setting('server_encoding')";
+        asked.sql = parts::digests((&self.from, &conditions), (&self.key_sql(), &bounds), &hash, encoding);
         asked
     }
 }

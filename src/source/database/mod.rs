@@ -4,6 +4,7 @@
 mod file;
 mod form;
 mod layout;
+mod parts;
 mod postgres;
 mod rows;
 mod side_layout;

@@ -2,7 +2,7 @@
 //! them, and the hash of a row by the server itself.
 
 use super::layout::Asked;
-use super::{quoted, table_name};
+use super::{parts, quoted, table_name};
 use crate::model::compared::{Family, Found, Shape, SideColumn, ValueKind, part_text};
 use crate::model::{Error, Key, KeyRange, Result};
 
@@ -161,19 +161,9 @@ impl<'a> SideLayout<'a> {
         let mut asked = Asked::default();
         let key = self.key().join(", ");
         let bound_values: Vec<String> = bounds.iter().map(|bound| self.key_values(&mut asked, bound)).collect();
-        let part = choose(&key, &bound_values, 0);
         let conditions = self.conditions(&mut asked, range);
         let hash = if self.shape.records { self.record_hash() } else { self.portable_hash() };
-        asked.sql = match bounds.is_empty() {
-            true => {
-                format!("select '0', count(*)::text, coalesce(sum({hash}), 0)::text from {}{conditions}", self.from)
-            }
-            false => format!(
-                "select part::text, count(*)::text, coalesce(sum(hash), 0)::text from \
-                 (select {part} as part, {hash} as hash from {}{conditions}) as hashed group by part",
-                self.from
-            ),
-        };
+        asked.sql = parts::digests((&self.from, &conditions), (&key, &bound_values), &hash, "");
         asked
     }
 
@@ -208,16 +198,6 @@ pub(super) fn needs_reading(column: &SideColumn, found: &Found) -> bool {
         ValueKind::Number | ValueKind::Truth | ValueKind::Day | ValueKind::Instant => found.family == Family::Text,
         ValueKind::Text | ValueKind::Bytes => false,
     }
-}
-
-/// `case` over ascending bounds as a tree, so that a row costs a few comparisons.
-fn choose(key: &str, bounds: &[String], first: usize) -> String {
-    if bounds.is_empty() {
-        return first.to_string();
-    }
-    let middle = bounds.len() / 2;
-    let (low, high) = (choose(key, &bounds[..middle], first), choose(key, &bounds[middle + 1..], first + middle + 1));
-    format!("case when ({key}) <= ({}) then {low} else {high} end", bounds[middle])
 }
 
 pub(super) fn qualified(name: &str) -> String {
