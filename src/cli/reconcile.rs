@@ -355,11 +355,13 @@ fn told(report: &Report, differences: &[Difference]) -> String {
             }
             rows => format!("{} rows", rows.len()),
         };
-        let event = match (difference.event, &difference.delivery) {
-            (Some(event), Some(delivery)) => format!("{event} {delivery}"),
-            (Some(event), None) => event.to_string(),
-            (None, _) => "-".to_string(),
-        };
+        let told = [
+            difference.event.map(|event| event.to_string()),
+            difference.delivery.clone(),
+            difference.attempt.map(|attempt| format!("(attempt {attempt})")),
+        ];
+        let told: Vec<String> = told.into_iter().flatten().collect();
+        let event = if told.is_empty() { "-".to_string() } else { told.join(" ") };
         list.push([
             difference.number.to_string(),
             difference.kind.name().to_string(),

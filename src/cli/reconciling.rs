@@ -73,7 +73,7 @@ pub fn difference_json(report: &Report, difference: &Difference) -> Value {
         "number": difference.number, "kind": difference.kind.name(), "key": difference.key,
         "fields": names.collect::<Vec<_>>(), "source": difference.source.iter().map(row).collect::<Vec<_>>(),
         "target": difference.target.iter().map(row).collect::<Vec<_>>(), "cause": difference.cause.name(),
-        "event": difference.event, "delivery": difference.delivery,
+        "event": difference.event, "delivery": difference.delivery, "attempt": difference.attempt,
         "repaired_at": difference.repaired_at.map(|at| at.to_string()),
     })
 }

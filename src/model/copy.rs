@@ -329,6 +329,7 @@ pub const LEDGER: &[LedgerTable] = &{
                 ("event", Int),
                 ("delivery", Text),
                 ("repaired_at", Instant),
+                ("attempt", Int),
             ],
         },
     ]

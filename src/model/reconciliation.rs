@@ -323,6 +323,8 @@ pub struct Difference {
     pub event: Option<u64>,
     /// What became of the event's last delivery, where one is known.
     pub delivery: Option<String>,
+    /// The number of the last attempt to deliver it, where there was one.
+    pub attempt: Option<i64>,
     /// When a repair settled it.
     pub repaired_at: Option<Instant>,
 }

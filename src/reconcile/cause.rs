@@ -13,6 +13,8 @@ pub struct Trace {
     pub event: u64,
     /// `delivered`, `waiting`, `dead`, `parked`, `skipped`; `None`: no delivery is known.
     pub delivery: Option<String>,
+    /// The number of the last attempt.
+    pub attempt: Option<i64>,
 }
 
 /// What is known of the way of events.
@@ -175,6 +177,7 @@ pub fn difference(
         cause: Cause::Unknown,
         event: None,
         delivery: None,
+        attempt: None,
         repaired_at: None,
     }
 }
@@ -222,7 +225,7 @@ mod tests {
             };
             difference(kind, 1, (rows(source), rows(target)), fields)
         };
-        let event = |delivery: &str| Known::Event(Trace { event: 7, delivery: Some(delivery.into()) });
+        let event = |delivery: &str| Known::Event(Trace { event: 7, delivery: Some(delivery.into()), attempt: None });
         for (difference, known, expected) in [
             (of(Some(["2", "x"]), Some(["1", "y"]), vec![1, 2]), Known::Nothing, Cause::OlderVersion),
             (of(Some(["1", "x"]), Some(["2", "y"]), vec![1, 2]), Known::Nothing, Cause::ChangedAtTarget),

@@ -305,6 +305,7 @@ impl Reconciler {
             difference.cause = cause(shapes, difference, version, &known);
             if let Known::Event(trace) = known {
                 (difference.event, difference.delivery) = (Some(trace.event), trace.delivery);
+                difference.attempt = trace.attempt;
             }
         }
         mark_swapped(differences);
@@ -335,7 +336,10 @@ impl Reconciler {
             found.iter().map(|trace| (trace.about.as_str(), trace)).collect();
         let known = |about: &Option<String>| match about.as_deref().and_then(|about| found.get(about)) {
             None => Known::NoEvent,
-            Some(trace) => Known::Event(Trace { event: trace.event, delivery: trace.delivery.clone() }),
+            Some(trace) => {
+                let (event, delivery, attempt) = (trace.event, trace.delivery.clone(), trace.attempt);
+                Known::Event(Trace { event, delivery, attempt })
+            }
         };
         Ok(about.iter().map(known).collect())
     }

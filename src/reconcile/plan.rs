@@ -187,6 +187,7 @@ mod tests {
             cause: Cause::Unknown,
             event: None,
             delivery: None,
+            attempt: None,
             repaired_at: None,
         }
     }

@@ -12,6 +12,8 @@ pub struct EventTrace {
     pub event: u64,
     /// `waiting`, `dead` or `parked`; else the outcome of the last attempt; `None`: it was never on its way.
     pub delivery: Option<String>,
+    /// The number of the last attempt.
+    pub attempt: Option<i64>,
 }
 
 /// Which events are wanted: those whose subject or key is one of these, the last of each.
@@ -45,6 +47,7 @@ pub fn differences_text(differences: &[Difference]) -> String {
             "number": difference.number, "kind": difference.kind.name(), "key": difference.key,
             "source": difference.source, "target": difference.target, "fields": difference.fields,
             "cause": difference.cause.name(), "event": difference.event, "delivery": difference.delivery,
+            "attempt": difference.attempt,
         })
     };
     Value::Array(differences.iter().map(one).collect()).to_string()

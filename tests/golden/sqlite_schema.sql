@@ -248,7 +248,6 @@ CREATE TABLE _attempt (
 );
 CREATE INDEX _attempt_event on _attempt (event, subscription, id);
 CREATE INDEX _attempt_subscription on _attempt (subscription, id);
-CREATE INDEX _attempt_at on _attempt (at);
 CREATE TABLE _received (
     inbound text not null,
     source text not null,
@@ -289,10 +288,11 @@ CREATE TABLE _difference (
     cause text not null,
     event integer,
     delivery text,
-    repaired_at text,
+    repaired_at text, attempt integer,
     primary key (report, number)
 ) without rowid;
 CREATE INDEX _message_key on _message (key, event) where key is not null;
+CREATE INDEX _attempt_at on _attempt (at, subscription, outcome, delay_ms);
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

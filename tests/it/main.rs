@@ -46,6 +46,7 @@ mod receive;
 mod receiver;
 mod receiving;
 mod reconcile;
+mod reconcile_events;
 mod reconcile_repair;
 mod reconcile_service;
 mod redis_server;

@@ -5,7 +5,7 @@ use tidegate::store::Store;
 
 use crate::store_suite::{at, commit};
 
-fn delivery(subscription: &str, event: u64, key: &str) -> Delivery {
+pub fn delivery(subscription: &str, event: u64, key: &str) -> Delivery {
     Delivery {
         subscription: subscription.to_owned(),
         event,
@@ -36,7 +36,7 @@ fn attempt(subscription: &str, event: u64, number: u32, outcome: AttemptOutcome)
     }
 }
 
-fn tried(subscription: &str, event: u64, number: u32, outcome: AttemptOutcome, then: Then) -> Attempted {
+pub fn tried(subscription: &str, event: u64, number: u32, outcome: AttemptOutcome, then: Then) -> Attempted {
     Attempted { attempt: attempt(subscription, event, number, outcome), then }
 }
 

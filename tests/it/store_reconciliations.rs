@@ -3,9 +3,10 @@
 use serde_json::json;
 use tidegate::model::compared::ValueKind;
 use tidegate::model::reconciliation::*;
-use tidegate::model::{Change, EventType, Message, reconciliation};
+use tidegate::model::{AttemptOutcome, AttemptsWanted, Change, EventType, Message, Then, reconciliation};
 use tidegate::store::{Store, TracesWanted};
 
+use crate::store_deliveries::{delivery, tried};
 use crate::store_events::message;
 use crate::store_suite::{at, commit};
 
@@ -42,6 +43,7 @@ pub fn differences() -> Vec<Difference> {
         cause: Cause::NeverDelivered,
         event: Some(3),
         delivery: Some("dead".into()),
+        attempt: Some(12),
         repaired_at: None,
     };
     let different = Difference {
@@ -54,6 +56,7 @@ pub fn differences() -> Vec<Difference> {
         cause: Cause::Unknown,
         event: None,
         delivery: None,
+        attempt: None,
         repaired_at: None,
     };
     vec![missing, different]
@@ -130,4 +133,24 @@ pub async fn the_last_event_about_a_row_is_found_by_its_subject_or_key(store: &d
     found.sort_unstable();
     assert_eq!(found, [("contract/1", 3), ("k1", 2)]);
     assert_eq!(store.waiting_up_to("tax", 9).await.unwrap(), 0);
+
+    let deliveries = [("tax", 3), ("erp", 3), ("tax", 2)].map(|(name, event)| delivery(name, event, "k")).to_vec();
+    let attempts = vec![
+        tried("tax", 3, 1, AttemptOutcome::Failed, Then::Again { at: at(30) }),
+        tried("erp", 3, 1, AttemptOutcome::Failed, Then::Again { at: at(30) }),
+        tried("tax", 3, 2, AttemptOutcome::Delivered, Then::Done),
+    ];
+    commit(store, vec![Change::Deliver(deliveries), Change::Attempted(attempts)]).await.unwrap();
+    let newest = store.attempts(&AttemptsWanted { limit: 10, ..AttemptsWanted::default() }).await.unwrap();
+    let number = |name: &str| newest.iter().find(|attempt| attempt.subscription == name).map(|attempt| attempt.id);
+    let told = async |name: Option<&str>, about: &str| {
+        let wanted = TracesWanted { about: vec![about.into()], subscription: name.map(str::to_owned) };
+        let trace = store.traces(&wanted).await.unwrap().remove(0);
+        (trace.delivery, trace.attempt)
+    };
+    assert_eq!(told(Some("tax"), "contract/1").await, (Some("delivered".into()), number("tax")));
+    assert_eq!(told(Some("erp"), "contract/1").await, (Some("waiting".into()), number("erp")));
+    assert_eq!(told(None, "contract/1").await, (Some("waiting".into()), number("tax")));
+    assert_eq!(told(Some("tax"), "contract/2").await, (Some("waiting".into()), None));
+    assert_eq!(told(Some("nobody"), "contract/1").await, (None, None));
 }

@@ -111,6 +111,8 @@ struct DifferenceItem {
     event: Option<u64>,
     /// What became of its delivery.
     delivery: Option<String>,
+    /// The number of the last attempt to deliver it.
+    attempt: Option<i64>,
     repaired_at: Option<String>,
 }
 
@@ -135,6 +137,7 @@ impl DifferenceItem {
             cause_text: difference.cause.text(),
             event: difference.event,
             delivery: difference.delivery,
+            attempt: difference.attempt,
             repaired_at: difference.repaired_at.map(|at| at.to_string()),
         }
     }

@@ -94,7 +94,7 @@ impl Postgres {
         });
         let timeout = self.options.statement_timeout.as_millis();
         let settings = format!(
-            "{settings}; set statement_timeout = {timeout}; \
+            "{settings}; set statement_timeout = {timeout}; set jit = off; \
              set datestyle = 'ISO, YMD'; set timezone = 'UTC'; set extra_float_digits = 1; \
              set intervalstyle = 'postgres'; set bytea_output = 'hex'"
         );

@@ -45,6 +45,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         name: "0009_reconciliations",
         sql: include_str!("../../../migrations/postgres/0009_reconciliations.sql"),
     },
+    Migration {
+        number: 10,
+        name: "0010_attempts",
+        sql: include_str!("../../../migrations/postgres/0010_attempts.sql"),
+    },
 ];
 
 /// Brings the ledger to the newest version. A store of a newer program, or somebody else's schema, is a conflict.

@@ -38,10 +38,10 @@ pub(super) async fn add(session: &Session, report: &Report, differences: &[Diffe
         )
         .await?;
     let id: i64 = row.try_get(0)?;
-    let sql = "insert into _difference (report, number, kind, key, source, target, fields, cause, event, delivery) \
-               select $1, number, kind, key, source, target, fields, cause, event, delivery \
+    let sql = "insert into _difference (report, number, kind, key, source, target, fields, cause, event, delivery, \
+               attempt) select $1, number, kind, key, source, target, fields, cause, event, delivery, attempt \
                from json_to_recordset($2::text::json) as one (number bigint, kind text, key json, source json, \
-               target json, fields json, cause text, event bigint, delivery text)";
+               target json, fields json, cause text, event bigint, delivery text, attempt bigint)";
     session.execute(sql, &[&id, &clean(&differences_text(differences))]).await?;
     Ok(id)
 }
@@ -115,7 +115,7 @@ fn read(row: &Row) -> Step<Report> {
 /// Differences of a report, by number.
 pub(super) async fn differences(session: &Session, wanted: &DifferencesWanted) -> Step<Vec<Difference>> {
     let sql = "select number, kind, key::text, source::text, target::text, fields::text, cause, event, delivery, \
-               repaired_at from _difference where report = $1 and number > $2 order by number limit $3";
+               repaired_at, attempt from _difference where report = $1 and number > $2 order by number limit $3";
     let rows = session.query(sql, &[&wanted.report, &(wanted.after as i64), &(wanted.limit as i64)]).await?;
     let read = |row: &Row| -> Step<Difference> {
         Ok(Difference {
@@ -128,6 +128,7 @@ pub(super) async fn differences(session: &Session, wanted: &DifferencesWanted) -
             cause: Cause::from_name(row.try_get(6)?).ok_or_else(|| unreadable("difference"))?,
             event: row.try_get::<_, Option<i64>>(7)?.map(|event| event as u64),
             delivery: row.try_get(8)?,
+            attempt: row.try_get(10)?,
             repaired_at: row.try_get::<_, Option<SqlInstant>>(9)?.map(|at| at.0),
         })
     };
@@ -137,16 +138,18 @@ pub(super) async fn differences(session: &Session, wanted: &DifferencesWanted) -
 /// The last event about each of these, with what became of its delivery.
 pub(super) async fn traces(session: &Session, wanted: &TracesWanted) -> Step<Vec<EventTrace>> {
     let about: Vec<String> = wanted.about.iter().map(|about| clean(about).to_string()).collect();
-    let sql = "select about, event, coalesce((select state from _delivery d where d.event = last.event \
-               and ($2::text is null or subscription = $2) limit 1), (select outcome from _attempt a \
-               where a.event = last.event and ($2::text is null or subscription = $2) order by id desc limit 1)) \
+    let sql = "select about, last.event, coalesce(open.state, tried.outcome), tried.id \
                from (select about, greatest((select max(event) from _message where subject = about), \
                (select max(event) from _message where key = about)) as event from unnest($1::text[]) as about) as last \
-               where event is not null";
+               left join lateral (select state from _delivery d where d.event = last.event \
+               and ($2::text is null or subscription = $2) limit 1) as open on true \
+               left join lateral (select id, outcome from _attempt a where a.event = last.event \
+               and ($2::text is null or subscription = $2) order by id desc limit 1) as tried on true \
+               where last.event is not null";
     let rows = session.query(sql, &[&about, &wanted.subscription]).await?;
     let read = |row: &Row| -> Step<EventTrace> {
         let event = row.try_get::<_, i64>(1)? as u64;
-        Ok(EventTrace { about: row.try_get(0)?, event, delivery: row.try_get(2)? })
+        Ok(EventTrace { about: row.try_get(0)?, event, delivery: row.try_get(2)?, attempt: row.try_get(3)? })
     };
     rows.iter().map(read).collect()
 }

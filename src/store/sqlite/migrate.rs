@@ -6,7 +6,7 @@ use super::fault::Step;
 use crate::model::{Error, Instant};
 use crate::store::ledger::{Migration, check_migrations, checksum};
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration { number: 1, name: "0001_ledger", sql: include_str!("../../../migrations/sqlite/0001_ledger.sql") },
     Migration {
         number: 2,
@@ -40,6 +40,7 @@ const MIGRATIONS: [Migration; 9] = [
         name: "0009_reconciliations",
         sql: include_str!("../../../migrations/sqlite/0009_reconciliations.sql"),
     },
+    Migration { number: 10, name: "0010_attempts", sql: include_str!("../../../migrations/sqlite/0010_attempts.sql") },
 ];
 
 /// `TIDE`: tells `file` and other programs whose database this is.

@@ -30,8 +30,8 @@ pub(super) fn add(connection: &Connection, report: &Report, differences: &[Diffe
         report.note,
     ])?;
     let id = connection.last_insert_rowid();
-    let sql = "insert into _difference (report, number, kind, key, source, target, fields, cause, event, delivery) \
-               values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "insert into _difference (report, number, kind, key, source, target, fields, cause, event, delivery, \
+               attempt) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let mut statement = connection.prepare_cached(sql)?;
     for difference in differences {
         statement.execute(params![
@@ -45,6 +45,7 @@ pub(super) fn add(connection: &Connection, report: &Report, differences: &[Diffe
             difference.cause.name(),
             difference.event.map(|event| event as i64),
             difference.delivery,
+            difference.attempt,
         ])?;
     }
     Ok(id)
@@ -120,8 +121,8 @@ fn read(row: &Row) -> rusqlite::Result<Report> {
 
 /// Differences of a report, by number.
 pub(super) fn differences(connection: &Connection, wanted: &DifferencesWanted) -> Step<Vec<Difference>> {
-    let sql = "select number, kind, key, source, target, fields, cause, event, delivery, repaired_at from _difference \
-               where report = ?1 and number > ?2 order by number limit ?3";
+    let sql = "select number, kind, key, source, target, fields, cause, event, delivery, repaired_at, attempt \
+               from _difference where report = ?1 and number > ?2 order by number limit ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let parameters = (wanted.report, wanted.after as i64, wanted.limit as i64);
     let found = statement.query_map(parameters, |row| {
@@ -135,6 +136,7 @@ pub(super) fn differences(connection: &Connection, wanted: &DifferencesWanted) -
             cause: Cause::from_name(row.get_ref(6)?.as_str()?).ok_or_else(|| unreadable(6, "difference"))?,
             event: row.get::<_, Option<i64>>(7)?.map(|event| event as u64),
             delivery: row.get(8)?,
+            attempt: row.get(10)?,
             repaired_at: read_instant_option(row, 9)?,
         })
     })?;
@@ -145,16 +147,21 @@ pub(super) fn differences(connection: &Connection, wanted: &DifferencesWanted) -
 pub(super) fn traces(connection: &Connection, wanted: &TracesWanted) -> Step<Vec<EventTrace>> {
     let last = "select coalesce((select max(event) from _message where subject = ?1), 0), \
                 coalesce((select max(event) from _message where key = ?1), 0)";
-    let delivery = "select coalesce((select state from _delivery where event = ?1 and (?2 is null or subscription = ?2) \
-                    limit 1), (select outcome from _attempt where event = ?1 and (?2 is null or subscription = ?2) \
-                    order by id desc limit 1))";
-    let (mut last, mut delivery) = (connection.prepare_cached(last)?, connection.prepare_cached(delivery)?);
+    let open = "select state from _delivery where event = ?1 and (?2 is null or subscription = ?2) limit 1";
+    let tried = "select id, outcome from _attempt where event = ?1 and (?2 is null or subscription = ?2) \
+                 order by id desc limit 1";
+    let [mut last, mut open, mut tried] =
+        [connection.prepare_cached(last)?, connection.prepare_cached(open)?, connection.prepare_cached(tried)?];
     let mut found = Vec::new();
     for about in &wanted.about {
         let event = last.query_row([about], |row| Ok(row.get::<_, i64>(0)?.max(row.get::<_, i64>(1)?)))?;
         if event > 0 {
-            let state = delivery.query_row(params![event, wanted.subscription], |row| row.get(0))?;
-            found.push(EventTrace { about: about.clone(), event: event as u64, delivery: state });
+            let of = params![event, wanted.subscription];
+            let open: Option<String> = open.query_row(of, |row| row.get(0)).optional()?;
+            let tried = tried.query_row(of, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let (attempt, outcome) = tried.unzip();
+            let (event, delivery) = (event as u64, open.or(outcome));
+            found.push(EventTrace { about: about.clone(), event, delivery, attempt });
         }
     }
     Ok(found)

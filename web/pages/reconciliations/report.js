@@ -63,7 +63,7 @@ function Differences({ report, items, next, after, setAfter }) {
     { name: 'key', label: t('rec.key'), sort: false, view: (one) => html`<b class="mono told">${one.key.map((part) => part ?? NONE).join(' · ')}</b>` },
     { name: 'fields', label: t('rec.fields'), sort: false, wrap: true, view: (one) => html`<div class="told"><${Fields} report=${report} one=${one} /></div>` },
     { name: 'cause', label: t('rec.cause'), sort: false, wrap: true, view: (one) => (has(`rec.cause.${one.cause}`) ? t(`rec.cause.${one.cause}`) : one.cause_text) },
-    { name: 'event', label: t('attempt.event'), sort: false, view: (one) => one.event && html`<span class="who"><a href=${`/events/${one.event}`}>${t('events.event', { number: one.event })}</a>${one.delivery && html`<small>${word('delivery.state', one.delivery)}</small>`}</span>` },
+    { name: 'event', label: t('attempt.event'), sort: false, view: (one) => one.event && html`<span class="who"><a href=${`/events/${one.event}`}>${t('events.event', { number: one.event })}</a>${one.delivery && html`<small>${word('delivery.state', one.delivery)}</small>`}${one.attempt && html`<small>${t('attempt.number', { number: one.attempt })}</small>`}</span>` },
   ];
   return html`<${Card} id="differences" class="card flush as-cards" flush title=${t('rec.differences')} note=${number(report.differences)}>
     <${Table} label=${t('rec.differences')} columns=${columns} rows=${items} id=${(one) => one.number} empty=${html`<${Empty} title=${t('rec.equal')} text=${t('rec.equal.text')} />`} />
