@@ -14,6 +14,7 @@ use tidegate::intake::{Control, Doing, IntakeOptions, IntakeStatus, Keeper, NewI
 use tidegate::model::{Clock, Content, Event, EventType, Message};
 use tidegate::publish::{PublishOptions, Publisher};
 use tidegate::store::Store;
+use tidegate::store::postgres::{PostgresOptions, PostgresStore};
 use tidegate::store::sqlite::{SqliteOptions, SqliteStore};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
@@ -59,8 +60,19 @@ impl Gate {
         let folder = TempDir::new().unwrap();
         let settings = SqliteOptions { create: true, ..SqliteOptions::default() };
         let store = SqliteStore::open(&folder.path().join("gate.db"), settings, Clock::system()).unwrap();
+        Gate::over(folder, Arc::new(store)).await
+    }
+
+    /// The same over a store in PostgreSQL.
+    pub async fn on_postgres() -> Gate {
+        let (_, url) = postgres_server::shared().fresh_database();
+        let settings = PostgresOptions { create: true, ..PostgresOptions::default() };
+        let store = PostgresStore::open(&url, settings, Clock::system()).await.unwrap();
+        Gate::over(TempDir::new().unwrap(), Arc::new(store)).await
+    }
+
+    async fn over(folder: TempDir, store: Arc<dyn Store>) -> Gate {
         store.prepare(Catalog::builtin().unwrap().datasets()).await.unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
         Gate { folder, control: Control::new(store.clone(), Clock::system()), store }
     }
 
@@ -282,31 +294,32 @@ async fn writers_that_commit_in_any_order_lose_no_row_and_keep_the_order_of_each
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_read_goes_aside_with_its_field_and_the_others_go_on() {
     let server = postgres_server::shared();
-    let (database, url) = server.fresh_database();
-    server.psql(&database, &TABLE.replace("data jsonb", "data text, source text"));
-    server.psql(
-        &database,
-        "insert into outbox (type, source, data) values ('a.b', null, '{\"pin\": 4711}'), (null, null, '{}'), \
-         ('a.b', null, '{\"pin\": 4711 4712}'), ('a.b', '/tidegate', '{}'), ('a.b', 'not a uri', '{}'), ('a.b', null, '[1.10]')",
-    );
-    let gate = Gate::new().await;
-    gate.add("sales", &url, outbox("delete")).await;
-    let running = gate.run().await;
-    gate.wait_for(2).await;
-    until("the outbox is empty", async || server.psql(&database, "select count(*) from outbox") == "0").await;
-    running.end().await;
-    assert_eq!(gate.ids().await, ["1", "6"]);
-    let refused = gate.events_of(EventType::IntakeRefused).await;
-    let told: Vec<_> =
-        refused.iter().map(|data| (data["place"].as_str().unwrap(), data["field"].as_str().unwrap())).collect();
-    assert_eq!(told, [("2", "type"), ("3", "data"), ("4", "source"), ("5", "source")]);
-    assert!(refused.iter().all(|data| !data.to_string().contains("471")), "{refused:?}");
-    let kept = gate.store.quarantine(Some("intake:sales"), 10).await.unwrap();
-    assert_eq!(kept.len(), 4);
-    let rows: Vec<String> = kept.iter().map(|row| row.quarantined.row["id"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(rows, ["5", "4", "3", "2"]);
-    let standing = gate.control.get("sales").await.unwrap().standing;
-    assert_eq!((standing.published, standing.refused), (2, 4));
+    for gate in [Gate::new().await, Gate::on_postgres().await] {
+        let (database, url) = server.fresh_database();
+        server.psql(&database, &TABLE.replace("data jsonb", "data text, source text"));
+        server.psql(
+            &database,
+            "insert into outbox (type, source, data) values ('a.b', null, '{\"pin\": 4711}'), (null, null, '{}'), \
+             ('a.b', null, '{\"pin\": 4711 4712}'), ('a.b', '/tidegate', '{}'), ('a.b', 'not a uri', '{}'), ('a.b', null, '[1.10]')",
+        );
+        gate.add("sales", &url, outbox("delete")).await;
+        let running = gate.run().await;
+        gate.wait_for(2).await;
+        until("the outbox is empty", async || server.psql(&database, "select count(*) from outbox") == "0").await;
+        running.end().await;
+        assert_eq!(gate.ids().await, ["1", "6"]);
+        let refused = gate.events_of(EventType::IntakeRefused).await;
+        let told: Vec<_> =
+            refused.iter().map(|data| (data["place"].as_str().unwrap(), data["field"].as_str().unwrap())).collect();
+        assert_eq!(told, [("2", "type"), ("3", "data"), ("4", "source"), ("5", "source")]);
+        assert!(refused.iter().all(|data| !data.to_string().contains("471")), "{refused:?}");
+        let kept = gate.store.quarantine(Some("intake:sales"), 10).await.unwrap();
+        assert_eq!(kept.len(), 4);
+        let rows: Vec<String> = kept.iter().map(|row| row.quarantined.row["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(rows, ["5", "4", "3", "2"]);
+        let standing = gate.control.get("sales").await.unwrap().standing;
+        assert_eq!((standing.published, standing.refused), (2, 4));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

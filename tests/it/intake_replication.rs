@@ -7,7 +7,7 @@ use tidegate::intake::Doing;
 use tidegate::model::EventType;
 
 use crate::intake::{Gate, json_of, session, until};
-use crate::postgres_server;
+use crate::postgres_server::{self, PostgresServer};
 
 const TABLE: &str = "create table voucher (id int primary key, contract_no text, amount numeric(20,6), note text); \
                      alter table voucher alter column note set storage external";
@@ -27,51 +27,53 @@ fn names(database: &str) -> (String, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_and_messages_come_in_the_order_of_commits_and_what_was_rolled_back_does_not() {
     let server = postgres_server::shared();
-    let (database, url) = server.fresh_database();
-    let (_, named) = names(&database);
-    server.psql(&database, TABLE);
-    let gate = Gate::new().await;
-    gate.add("vouchers", &url, wanted(named)).await;
-    let running = gate.run().await;
-    gate.wait_doing("vouchers", Doing::Running).await;
-    let large = "repeat('x', 20000)";
-    for sql in [
-        format!("insert into voucher values (1, 'HT-001', 12.5, {large})").as_str(),
-        "update voucher set amount = 13 where id = 1",
-        "update voucher set id = 2 where id = 1",
-        "begin; insert into voucher values (9, 'no', 1, null); \
-         select pg_logical_emit_message(true, 'svc', '{\"never\": 1}'); \
-         select pg_logical_emit_message(false, 'svc', '{\"outside\": 1}'); rollback",
-        "alter table voucher add column due date",
-        "begin; select pg_logical_emit_message(true, 'svc', '{\"voucher_id\": \"V1\", \"amount\": 1.10}'); \
-         update voucher set due = '2026-01-31', note = 'short' where id = 2; \
-         select pg_logical_emit_message(true, 'other', 'not ours'); commit",
-        "delete from voucher where id = 2",
-        "truncate voucher",
-    ] {
-        server.psql(&database, sql);
+    for gate in [Gate::new().await, Gate::on_postgres().await] {
+        let (database, url) = server.fresh_database();
+        let (_, named) = names(&database);
+        server.psql(&database, TABLE);
+        gate.add("vouchers", &url, wanted(named)).await;
+        let running = gate.run().await;
+        gate.wait_doing("vouchers", Doing::Running).await;
+        let large = "repeat('x', 20000)";
+        for sql in [
+            format!("insert into voucher values (1, 'HT-001', 12.5, {large})").as_str(),
+            "update voucher set amount = 13 where id = 1",
+            "update voucher set id = 2 where id = 1",
+            "begin; insert into voucher values (9, 'no', 1, null); \
+             select pg_logical_emit_message(true, 'svc', '{\"never\": 1}'); \
+             select pg_logical_emit_message(false, 'svc', '{\"outside\": 1}'); rollback",
+            "alter table voucher add column due date",
+            "begin; select pg_logical_emit_message(true, 'svc', '{\"voucher_id\": \"V1\", \"amount\": 1.10}'); \
+             update voucher set due = '2026-01-31', note = 'short' where id = 2; \
+             select pg_logical_emit_message(true, 'other', 'not ours'); commit",
+            "delete from voucher where id = 2",
+            "truncate voucher",
+        ] {
+            server.psql(&database, sql);
+        }
+        let messages = gate.wait_for(7).await;
+        running.end().await;
+        let kinds: Vec<&str> =
+            messages.iter().map(|message| message.kind.trim_start_matches("public.voucher.")).collect();
+        assert_eq!(kinds, ["inserted", "updated", "updated", "svc", "updated", "deleted", "truncated"]);
+        let data: Vec<Value> = messages.iter().map(json_of).collect();
+        let new = json!({"id": 1, "contract_no": "HT-001", "amount": "12.500000", "note": "x".repeat(20_000)});
+        assert_eq!(data[0], json!({"table": "public.voucher", "new": new}));
+        let unchanged = json!({"id": 1, "contract_no": "HT-001", "amount": "13.000000"});
+        assert_eq!(data[1], json!({"table": "public.voucher", "new": unchanged, "unchanged": ["note"]}));
+        assert_eq!(
+            (&data[2]["old"], &data[2]["new"]["id"], &data[2]["unchanged"]),
+            (&json!({"id": 1}), &json!(2), &json!(["note"]))
+        );
+        assert_eq!(data[3], json!({"voucher_id": "V1", "amount": 1.10}));
+        assert_eq!((&data[4]["new"]["due"], &data[4]["new"]["note"]), (&json!("2026-01-31"), &json!("short")));
+        assert_eq!(data[5], json!({"table": "public.voucher", "old": {"id": 2}}));
+        let keys: Vec<_> = messages.iter().map(|message| message.key.clone().unwrap_or_default()).collect();
+        assert_eq!(keys[..3], ["public.voucher:1", "public.voucher:1", "public.voucher:1"]);
+        assert!(messages.iter().all(|message| message.source == "/settlement"));
+        let standing = gate.control.get("vouchers").await.unwrap().standing;
+        assert_eq!((standing.published, standing.ignored, standing.refused), (7, 2, 0));
     }
-    let messages = gate.wait_for(7).await;
-    running.end().await;
-    let kinds: Vec<&str> = messages.iter().map(|message| message.kind.trim_start_matches("public.voucher.")).collect();
-    assert_eq!(kinds, ["inserted", "updated", "updated", "svc", "updated", "deleted", "truncated"]);
-    let data: Vec<Value> = messages.iter().map(json_of).collect();
-    let new = json!({"id": 1, "contract_no": "HT-001", "amount": "12.500000", "note": "x".repeat(20_000)});
-    assert_eq!(data[0], json!({"table": "public.voucher", "new": new}));
-    let unchanged = json!({"id": 1, "contract_no": "HT-001", "amount": "13.000000"});
-    assert_eq!(data[1], json!({"table": "public.voucher", "new": unchanged, "unchanged": ["note"]}));
-    assert_eq!(
-        (&data[2]["old"], &data[2]["new"]["id"], &data[2]["unchanged"]),
-        (&json!({"id": 1}), &json!(2), &json!(["note"]))
-    );
-    assert_eq!(data[3], json!({"voucher_id": "V1", "amount": 1.10}));
-    assert_eq!((&data[4]["new"]["due"], &data[4]["new"]["note"]), (&json!("2026-01-31"), &json!("short")));
-    assert_eq!(data[5], json!({"table": "public.voucher", "old": {"id": 2}}));
-    let keys: Vec<_> = messages.iter().map(|message| message.key.clone().unwrap_or_default()).collect();
-    assert_eq!(keys[..3], ["public.voucher:1", "public.voucher:1", "public.voucher:1"]);
-    assert!(messages.iter().all(|message| message.source == "/settlement"));
-    let standing = gate.control.get("vouchers").await.unwrap().standing;
-    assert_eq!((standing.published, standing.ignored, standing.refused), (7, 2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,5 +226,44 @@ async fn a_whole_event_a_bad_one_and_a_server_that_is_killed_in_between() {
     assert_eq!(json_of(&messages[1]), json!({"after": 1}));
     gate.wait_doing("vouchers", Doing::Running).await;
     assert_eq!(gate.told("failing").await.len(), 1);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_log_in_with_every_kind_of_password_and_a_wrong_one_is_refused_without_showing_it() {
+    let server = PostgresServer::start().expect("PostgreSQL is installed: see scripts/lib/tools.sh");
+    let kinds = [("scram", "scram-sha-256"), ("old", "md5"), ("plain", "password")];
+    for (user, kind) in kinds {
+        let stored = if kind == "md5" { "md5" } else { "scram-sha-256" };
+        let role =
+            format!("set password_encryption = '{stored}'; create role {user} superuser login password 'p@ss wörd'");
+        server.psql("postgres", &role);
+    }
+    let rules = kinds.map(|(user, kind)| format!("host all {user} 127.0.0.1/32 {kind}\n"));
+    server.let_in(&(rules.concat() + "host all tidegate 127.0.0.1/32 trust\n"));
+    let gate = Gate::new().await;
+    let running = gate.run().await;
+    let as_user = |user: &str, password: &str, database: &str| {
+        server.url(database).replace("tidegate@", &format!("{user}:{password}@"))
+    };
+    for (at, (user, _)) in kinds.into_iter().enumerate() {
+        let (database, _) = server.fresh_database();
+        server.psql(&database, TABLE);
+        gate.add(user, &as_user(user, "p%40ss%20w%C3%B6rd", &database), wanted(names(&database).1)).await;
+        gate.wait_doing(user, Doing::Running).await;
+        server.psql(&database, "insert into voucher values (1, 'HT-001', 12.5, null)");
+        gate.wait_for(at + 1).await;
+    }
+    let (database, _) = server.fresh_database();
+    gate.add("wrong", &as_user("scram", "not-the-password", &database), wanted(names(&database).1)).await;
+    let found = gate.control.test("wrong").await.unwrap();
+    let (problem, _) = found.into_iter().find_map(|found| found.problem).expect("a problem");
+    assert!(problem.contains("password authentication failed"), "{problem}");
+    assert!(!problem.contains("not-the-password"), "{problem}");
+    let tls = as_user("scram", "p%40ss%20w%C3%B6rd", &database) + "?sslmode=require";
+    gate.add("tls", &tls, wanted(names(&database).1)).await;
+    let found = gate.control.test("tls").await.unwrap();
+    let (problem, _) = found.into_iter().find_map(|found| found.problem).expect("a problem");
+    assert!(problem.contains("TLS"), "{problem}");
     running.end().await;
 }

@@ -53,6 +53,12 @@ impl PostgresServer {
         String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// Says who is let in and how, as lines of `pg_hba.conf`.
+    pub fn let_in(&self, rules: &str) {
+        std::fs::write(Path::new(&self.cluster()).join("pg_hba.conf"), rules).unwrap();
+        self.psql("postgres", "select pg_reload_conf()");
+    }
+
     /// Ends the server as a power cut would: connections break, nothing is flushed.
     pub fn kill(&self) {
         run(self.program("pg_ctl").args(["-D", &self.cluster(), "-m", "immediate", "-w", "stop"]));
