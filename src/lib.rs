@@ -16,6 +16,7 @@ pub mod mirror;
 pub mod model;
 pub mod notify;
 pub mod plan;
+pub mod postgres;
 pub mod publish;
 pub mod read;
 pub mod receive;

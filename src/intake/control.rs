@@ -16,8 +16,8 @@ use super::standing::{Doing, Standing};
 use super::trial::{Found, Trial};
 use crate::model::definition::{Definition, Kind};
 use crate::model::{Change, Clock, Commit, Error, ErrorKind, JournalEntry, Result};
+use crate::postgres::Address;
 use crate::store::Store;
-use crate::store::postgres::Address;
 
 /// For one connection and one answer, where a person waits.
 const PATIENCE: Duration = Duration::from_secs(10);

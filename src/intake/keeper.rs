@@ -15,7 +15,7 @@ use crate::engine::Stop;
 use crate::feed::Feed;
 use crate::model::definition::{Definition, Kind};
 use crate::model::{Error, EventType, Result};
-use crate::store::postgres::Address;
+use crate::postgres::Address;
 
 /// How often definitions are looked at whatever the log says.
 const LOOK: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row};
 
 use crate::model::{Error, Result};
-use crate::store::postgres::Address;
+use crate::postgres::{Address, untrusted};
 
 /// What a session is told first: text forms that do not depend on the server's configuration.
 pub(super) const FORMS: [(&str, &str); 5] = [
@@ -105,7 +105,8 @@ where
 fn explain(error: &tokio_postgres::Error, server: &str, doing: &str) -> Error {
     match error.as_db_error() {
         Some(stated) => stated_error(stated.code().code(), stated.message(), server, doing),
-        None => Error::transient(format!("{doing} at {server} failed: {}", plain(error))),
+        None => untrusted(error, server)
+            .unwrap_or_else(|| Error::transient(format!("{doing} at {server} failed: {}", plain(error)))),
     }
 }
 

@@ -9,7 +9,7 @@ use super::postgres::{Database, table_name};
 use super::redis_link::Link;
 use super::replication::{Names, check_server};
 use crate::model::{Error, Result};
-use crate::store::postgres::Address;
+use crate::postgres::Address;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,7 @@
 //! Tables of a real PostgreSQL server kept in step: hashes that the server computes, watermarks, errors.
 
+use std::path::Path;
+
 use tidegate::engine::{Stop, Watcher};
 use tidegate::model::task::Request;
 use tidegate::model::{ErrorKind, Strategy, TaskState};
@@ -207,6 +209,32 @@ async fn refusals_of_the_server_name_the_place_and_the_remedy_and_never_the_pass
     let wrong = format!("postgres://reader:hunter2@127.0.0.1:{}/nobase", erp.server.port());
     let desk = Desk::new(&wrong, &texts[..1]).await;
     check(&desk, "contracts", ErrorKind::NotFound, "/nobase does not exist", "database's name").await;
+}
+
+#[tokio::test]
+async fn tls_is_used_where_the_server_has_it_and_certificates_are_checked_where_that_is_asked_for() {
+    let Some(erp) = erp() else { return };
+    erp.fill(3);
+    let golden = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tls").join(name);
+    erp.server.insist_on_tls(&golden("receiver.pem"), &golden("receiver.key"));
+    let (named, ca) = (erp.url.replace("127.0.0.1", "receiver.example"), golden("ca.pem").display().to_string());
+    let authority = format!("sslmode=verify-full&sslrootcert={ca}");
+    for (url, refusal) in [
+        (erp.url.clone(), None),
+        (format!("{}?sslmode=require", erp.url), None),
+        (format!("{}?sslmode=disable", erp.url), Some("refuses user and password")),
+        (format!("{named}?hostaddr=127.0.0.1&sslmode=verify-full"), Some("does not count")),
+        (format!("{}?{authority}", erp.url), Some("does not count")),
+        (format!("{named}?hostaddr=127.0.0.1&{authority}"), None),
+        (format!("{named}?hostaddr=127.0.0.1&{authority}.not"), Some("cannot be used")),
+    ] {
+        let desk = Desk::new(&url, &[contracts("hash", FROM_ERP)]).await;
+        match (desk.sync_by("contracts", Request::everything()).await, refusal) {
+            (Ok(task), None) => assert_eq!(task.totals.rows_inserted, 3, "{url}"),
+            (Err(error), Some(text)) => assert!(error.to_string().contains(text), "{url}: {error}"),
+            (done, _) => panic!("{url}: {done:?}"),
+        }
+    }
 }
 
 #[tokio::test]

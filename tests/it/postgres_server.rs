@@ -59,6 +59,18 @@ impl PostgresServer {
         self.psql("postgres", "select pg_reload_conf()");
     }
 
+    /// The server shows this certificate from now on, and lets nobody in without TLS.
+    pub fn insist_on_tls(&self, certificate: &Path, key: &Path) {
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = Path::new(&self.cluster()).join(name);
+            std::fs::copy(from, &to).unwrap();
+            run(Command::new("chmod").arg("600").arg(&to));
+            own(&to);
+        }
+        self.psql("postgres", "alter system set ssl = on");
+        self.let_in("hostssl all all 127.0.0.1/32 trust\nhostnossl all all 127.0.0.1/32 reject\n");
+    }
+
     /// Ends the server as a power cut would: connections break, nothing is flushed.
     pub fn kill(&self) {
         run(self.program("pg_ctl").args(["-D", &self.cluster(), "-m", "immediate", "-w", "stop"]));

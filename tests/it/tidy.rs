@@ -14,7 +14,7 @@ const FUNCTION_LINES_MAX: usize = 80;
 /// Modules from the lowest to the highest; those on one line do not use each other.
 const ORDER: &[&[&str]] = &[
     &["model"],
-    &["catalog"],
+    &["catalog", "postgres"],
     &["plan", "check", "dialect"],
     &["compare"],
     &["source", "store"],

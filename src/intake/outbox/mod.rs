@@ -22,8 +22,8 @@ use super::draft::{Data, Draft, Offer};
 use super::postgres::{Database, quoted};
 use crate::dialect::cloudevents::Limits;
 use crate::model::{Error, Instant, Result};
+use crate::postgres::Address;
 use crate::store::death;
-use crate::store::postgres::Address;
 pub(super) use layout::Layout;
 use place::Place;
 

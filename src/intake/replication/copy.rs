@@ -9,7 +9,7 @@ use crate::intake::desk::Desk;
 use crate::intake::draft::Offer;
 use crate::intake::postgres::{Database, literal, quoted, table_name};
 use crate::model::{Error, Instant, Result};
-use crate::store::postgres::Address;
+use crate::postgres::Address;
 
 /// A slot that is made.
 pub(super) struct Copying<'a> {

@@ -15,7 +15,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use crate::dialect::pgoutput::{Lsn, Status};
 use crate::intake::postgres::{FORMS, stated_error};
 use crate::model::{Error, Instant, Result};
-use crate::store::postgres::Address;
+use crate::postgres::Address;
 
 trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Duplex for T {}
@@ -301,11 +301,18 @@ async fn open(address: &Address) -> std::io::Result<Box<dyn Duplex>> {
         let ports = config.get_ports();
         let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let opened: std::io::Result<Box<dyn Duplex>> = match host {
-            Host::Tcp(name) => TcpStream::connect((name.as_str(), port)).await.map(|stream| {
-                // Without it confirmations only come later.
-                let _ = stream.set_nodelay(true);
-                Box::new(stream) as Box<dyn Duplex>
-            }),
+            Host::Tcp(name) => {
+                // `hostaddr` says where the host is; its name is what the certificate is for.
+                let stream = match config.get_hostaddrs().get(index) {
+                    Some(address) => TcpStream::connect((*address, port)).await,
+                    None => TcpStream::connect((name.as_str(), port)).await,
+                };
+                stream.map(|stream| {
+                    // Without it confirmations only come later.
+                    let _ = stream.set_nodelay(true);
+                    Box::new(stream) as Box<dyn Duplex>
+                })
+            }
             #[cfg(unix)]
             Host::Unix(folder) => tokio::net::UnixStream::connect(folder.join(format!(".s.PGSQL.{port}")))
                 .await

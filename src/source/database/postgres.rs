@@ -6,17 +6,16 @@ use std::time::{Duration, Instant as Moment};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, IsolationLevel, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{Client, IsolationLevel, Row};
 
 use super::describe::Declared;
 use super::layout::{Asked, Layout, Start};
 use super::rows::{self, Raw, Rows};
 use super::{DatabaseOptions, from_clause, keyless, table_name};
 use crate::model::{Dataset, Digest, Error, Key, KeyPart, KeyRange, Result};
+use crate::postgres::{Address, untrusted};
 use crate::source::Page;
 use crate::source::tables::{Cursor, CursorValue, Since, TablePage, Tables};
 
@@ -26,7 +25,7 @@ const PORTAL_ROWS: i32 = 500;
 /// A server; connected when it is first asked, and again after a connection broke.
 pub(super) struct Postgres {
     source: String,
-    config: Config,
+    address: Address,
     options: DatabaseOptions,
     session: Mutex<Option<Session>>,
 }
@@ -58,36 +57,13 @@ impl From<Error> for Fault {
 
 impl Postgres {
     pub(super) fn new(source: String, url: &str, options: DatabaseOptions) -> Result<Postgres> {
-        // The cause would repeat the address with its password.
-        let mut config: Config = url.parse().map_err(|_| {
-            Error::invalid(format!("the address of {source} cannot be read"))
-                .hint("write postgres://user:password@host:5432/database")
-        })?;
-        config.connect_timeout(options.connect_timeout).application_name("tidegate");
-        Ok(Postgres { source, config, options, session: Mutex::new(None) })
-    }
-
-    /// Where it is, without user and password.
-    pub(super) fn place(&self) -> String {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            Host::Unix(path) => path.display().to_string(),
-        });
-        let ports = self.config.get_ports().first().copied().unwrap_or(5432);
-        let hosts: Vec<String> = hosts.collect();
-        format!("{}:{ports}/{}", hosts.join(","), self.config.get_dbname().unwrap_or_default())
+        let address = Address::read(url, &source, options.connect_timeout)?;
+        Ok(Postgres { source, address, options, session: Mutex::new(None) })
     }
 
     /// A connection with this project's form of values, after `settings` of the caller's own.
     pub(super) async fn connect_with(&self, settings: &str) -> Asking<Client> {
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::bug("TLS has no protocol version").caused_by(error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let (client, connection) = self.config.connect(MakeRustlsConnect::new(tls)).await?;
+        let (client, connection) = self.address.config().connect(self.address.tls()?).await?;
         tokio::spawn(async move {
             // Whoever asks next learns of a broken connection.
             let _ = connection.await;
@@ -163,7 +139,10 @@ impl Postgres {
             Fault::Stated(error) => return error,
             Fault::Postgres(error) => error,
         };
-        let (source, place) = (&self.source, self.place());
+        let (source, place) = (&self.source, self.address.server());
+        if let Some(error) = untrusted(&error, &place) {
+            return error;
+        }
         let Some(code) = error.code() else {
             let message = format!("{source}: the server at {place} does not answer");
             return Error::transient(message)
@@ -407,8 +386,11 @@ impl Tables for Postgres {
             if let Some(Some(encoding)) = row.get(3)
                 && encoding != "UTF8"
             {
-                let message =
-                    format!("{}: {} is encoded in {encoding}, so its hashes are others", self.source, self.place());
+                let message = format!(
+                    "{}: {} is encoded in {encoding}, so its hashes are others",
+                    self.source,
+                    self.address.server()
+                );
                 return Err(
                     Error::invalid(message).hint("only a database in UTF8 is compared by hash; keep it by watermark")
                 );

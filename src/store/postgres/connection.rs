@@ -1,25 +1,18 @@
 //! Connections: a bounded pool, TLS where the address asks for it, and sessions that never go back half way through a
 //! transaction.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, NoTls, Row};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{NoTls, Row};
 
 use super::fault::{Fault, Step};
 use super::values::quoted;
 use crate::model::{Error, Result};
+use crate::postgres::Address;
 
 /// How the database is used.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,130 +56,25 @@ impl Default for PostgresOptions {
     }
 }
 
-/// An address without what tokio-postgres does not know of it.
-#[derive(Clone)]
-pub struct Address {
-    pub(super) config: Config,
-    verify: Verify,
-    root: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verify {
-    Nothing,
-    Everything,
-}
-
-impl Address {
-    /// Reads `postgres://...`. `sslmode=verify-full` (or `verify-ca`) and `sslrootcert` are ours to understand.
-    pub(super) fn parse(url: &str, options: &PostgresOptions) -> Result<Address> {
-        Address::read(url, "store.url", Duration::from_secs(options.connect_seconds))
-    }
-
-    /// As `parse`; errors name the option or field that the address stands in, and never the address.
-    pub fn read(url: &str, field: &str, connect: Duration) -> Result<Address> {
-        let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut verify, mut root, mut rest) = (Verify::Nothing, None, Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("sslmode", "verify-full" | "verify-ca")) => {
-                    verify = Verify::Everything;
-                    rest.push("sslmode=require");
-                }
-                Some(("sslrootcert", path)) => {
-                    root = Some(PathBuf::from(percent_encoding::percent_decode_str(path).decode_utf8_lossy().as_ref()));
-                }
-                _ => rest.push(pair),
-            }
-        }
-        let separator = if rest.is_empty() { "" } else { "?" };
-        let text = format!("{base}{separator}{}", rest.join("&"));
-        let mut config: Config = text.parse().map_err(|_| {
-            // The cause may quote the address, and with it the password.
-            Error::invalid(format!("`{field}` is not an address of a PostgreSQL database"))
-                .hint("write postgres://user:password@host:5432/database?sslmode=verify-full")
-        })?;
-        config.connect_timeout(connect);
-        config.application_name("tidegate");
-        config.keepalives_idle(Duration::from_secs(30));
-        Ok(Address { config, verify, root })
-    }
-
-    /// What the driver knows of it.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// Server, database and schema for people, without a password.
-    pub(super) fn place(&self, schema: &str) -> String {
-        format!("{} schema {schema}", self.server())
-    }
-
-    /// Server and database for people, without user and password.
-    pub fn server(&self) -> String {
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(name)) => name.clone(),
-            #[cfg(unix)]
-            Some(Host::Unix(path)) => path.display().to_string(),
-            _ => "localhost".to_owned(),
-        };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or("postgres");
-        format!("postgres://{host}:{port}/{database}")
-    }
-
-    pub(super) fn pool(&self, options: &PostgresOptions) -> Result<Pool> {
-        let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match self.config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(self.config.clone(), NoTls, manager_config),
-            _ => Manager::from_config(self.config.clone(), self.tls()?, manager_config),
-        };
-        let settings = settings(options);
-        let set = Hook::async_fn(move |client, _| {
-            let settings = settings.clone();
-            Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
-        });
-        let pool = Pool::builder(manager)
-            .max_size(options.connections.max(2))
-            .wait_timeout(Some(Duration::from_secs(options.wait_seconds)))
-            .create_timeout(Some(Duration::from_secs(options.connect_seconds)))
-            .runtime(Runtime::Tokio1)
-            .post_create(set);
-        pool.build().map_err(|error| Error::bug("making a pool of connections failed").caused_by(error))
-    }
-
-    /// As the address asks for it.
-    pub fn tls(&self) -> Result<MakeRustlsConnect> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| Error::bug("setting up TLS failed").caused_by(error))?;
-        let config = match self.verify {
-            Verify::Everything => builder.with_root_certificates(self.roots()?).with_no_client_auth(),
-            // What `require` promises: nobody can listen; who answers is not checked.
-            Verify::Nothing => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-                .with_no_client_auth(),
-        };
-        Ok(MakeRustlsConnect::new(config))
-    }
-
-    fn roots(&self) -> Result<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        let Some(path) = &self.root else {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            return Ok(roots);
-        };
-        let unreadable = |what: String| {
-            Error::invalid(format!("the certificates in {} cannot be used: {what}", path.display()))
-                .hint("`sslrootcert` names a PEM file with the certificate that signed the server's")
-        };
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(error.to_string()))? {
-            let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-            roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
-        }
-        if roots.is_empty() { Err(unreadable("there is none in it".to_owned())) } else { Ok(roots) }
-    }
+/// Connections to the address, at most so many at a time.
+pub(super) fn pool(address: &Address, options: &PostgresOptions) -> Result<Pool> {
+    let manager_config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match address.config().get_ssl_mode() {
+        SslMode::Disable => Manager::from_config(address.config().clone(), NoTls, manager_config),
+        _ => Manager::from_config(address.config().clone(), address.tls()?, manager_config),
+    };
+    let settings = settings(options);
+    let set = Hook::async_fn(move |client, _| {
+        let settings = settings.clone();
+        Box::pin(async move { client.batch_execute(&settings).await.map_err(HookError::Backend) })
+    });
+    let pool = Pool::builder(manager)
+        .max_size(options.connections.max(2))
+        .wait_timeout(Some(Duration::from_secs(options.wait_seconds)))
+        .create_timeout(Some(Duration::from_secs(options.connect_seconds)))
+        .runtime(Runtime::Tokio1)
+        .post_create(set);
+    pool.build().map_err(|error| Error::bug("making a pool of connections failed").caused_by(error))
 }
 
 /// What every connection is told first.
@@ -199,45 +87,6 @@ fn settings(options: &PostgresOptions) -> String {
         options.statement_seconds,
         options.lock_seconds
     )
-}
-
-/// Accepts every certificate, but checks that the server holds its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// A connection in use. Dropped within a transaction it is closed, so that nobody goes on in it.

@@ -4,6 +4,7 @@ use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
 use crate::model::Error;
+use crate::postgres::untrusted;
 
 /// What a step inside the store can fail with.
 #[derive(Debug)]
@@ -87,6 +88,9 @@ impl Fault {
             }
             Fault::Postgres(error) => error,
         };
+        if let Some(error) = untrusted(&error, place) {
+            return error;
+        }
         let cause = std::error::Error::source(&error);
         let (what, hint) = if error.is_closed() {
             ("the connection was closed", "run the same command again; nothing is half written")

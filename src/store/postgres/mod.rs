@@ -46,7 +46,7 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use tokio::sync::watch;
 
-pub use connection::{Address, PostgresOptions};
+pub use connection::PostgresOptions;
 
 use self::commit::{Tables, Target};
 use self::connection::Session;
@@ -67,6 +67,7 @@ use crate::model::{
     Query, Receipt, Received, ReceivedWanted, Result, RowConflict, Run, RunId, RunsWanted, Span, Task, TaskId,
     definition,
 };
+use crate::postgres::Address;
 
 /// Batches of a scan that wait for their reader.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -132,10 +133,10 @@ impl PostgresStore {
     /// Opens the store in the database at `url`. A missing schema is created only if the options say so. No more
     /// rights are needed than those of the owner of the database, or of the schema.
     pub async fn open(url: &str, options: PostgresOptions, clock: Clock) -> Result<PostgresStore> {
-        let address = Address::parse(url, &options)?;
-        let pool = address.pool(&options)?;
+        let address = Address::read(url, "store.url", Duration::from_secs(options.connect_seconds))?;
+        let pool = connection::pool(&address, &options)?;
         let shared = Shared {
-            place: address.place(&options.schema),
+            place: format!("{} schema {}", address.server(), options.schema),
             pool,
             tables: RwLock::default(),
             partitions: Partitions::default(),
