@@ -64,6 +64,8 @@ tax() { (cd "$work/tax" && "$tidegate" "$@"); }
 # Serves one side; its address comes back in `url`.
 serve() {
     local side="$1" printed="$work/$1/serve.json"
+    # There before it is read, however late the program begins to write.
+    : >"$printed"
     (cd "$work/$side" && exec "$tidegate" serve --json --listen 127.0.0.1:0 >"$printed" 2>"$work/$side/serve.log") &
     running+=($!)
     url=

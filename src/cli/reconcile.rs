@@ -330,6 +330,10 @@ fn told(report: &Report, differences: &[Difference]) -> String {
         grouped(counts.ranges),
         grouped(counts.rows_read),
     );
+    if counts.passed > 0 {
+        let passed = grouped(counts.passed);
+        text.push_str(&format!("  {passed} rows were on their way, and equal when they were looked at again\n"));
+    }
     if let Some(note) = &report.note {
         text.push_str(&format!("  {note}\n"));
     }
