@@ -248,6 +248,7 @@ CREATE TABLE _attempt (
 );
 CREATE INDEX _attempt_event on _attempt (event, subscription, id);
 CREATE INDEX _attempt_subscription on _attempt (subscription, id);
+CREATE INDEX _attempt_at on _attempt (at);
 CREATE TABLE _received (
     inbound text not null,
     source text not null,
@@ -292,7 +293,6 @@ CREATE TABLE _difference (
     primary key (report, number)
 ) without rowid;
 CREATE INDEX _message_key on _message (key, event) where key is not null;
-CREATE INDEX _attempt_at on _attempt (at, subscription, outcome, delay_ms);
 CREATE TABLE "quotes" (
     "ts_code" text not null,
     "trade_date" text not null,

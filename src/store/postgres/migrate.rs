@@ -47,8 +47,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 10,
-        name: "0010_attempts",
-        sql: include_str!("../../../migrations/postgres/0010_attempts.sql"),
+        name: "0010_attempts_of_differences",
+        sql: include_str!("../../../migrations/postgres/0010_attempts_of_differences.sql"),
     },
 ];
 

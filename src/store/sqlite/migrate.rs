@@ -40,7 +40,11 @@ const MIGRATIONS: [Migration; 10] = [
         name: "0009_reconciliations",
         sql: include_str!("../../../migrations/sqlite/0009_reconciliations.sql"),
     },
-    Migration { number: 10, name: "0010_attempts", sql: include_str!("../../../migrations/sqlite/0010_attempts.sql") },
+    Migration {
+        number: 10,
+        name: "0010_attempts_of_differences",
+        sql: include_str!("../../../migrations/sqlite/0010_attempts_of_differences.sql"),
+    },
 ];
 
 /// `TIDE`: tells `file` and other programs whose database this is.
