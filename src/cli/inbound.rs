@@ -10,7 +10,7 @@ use super::list::List;
 use super::receiving;
 use crate::dialect::webhook::Secret;
 use crate::model::{Error, Received, Result};
-use crate::receive::{Control, Entry, Made, OVERLAP_SECONDS, inbound_of};
+use crate::receive::{Control, Entry, Made, OVERLAP_HOURS, inbound_of};
 use crate::serve::inbounds::{state_named, state_of, tried};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ use crate::serve::inbounds::{state_named, state_of, tried};
   tidegate inbound show invoices
   tidegate inbound test invoices --body call.json           which rows a body would make
   tidegate inbound messages invoices --state waiting
-  tidegate inbound rotate invoices                          the old secret counts for another day
+  tidegate inbound rotate-secret invoices                   the old secret counts for another day
   tidegate inbound check invoices 1001                      asks the origin, and fetches what is newer
   tidegate inbound release invoices 1001                    applies what waits, without what is missing
   tidegate inbound pause invoices
@@ -59,13 +59,13 @@ enum Action {
     /// Remove an inbound webhook with its secrets; what it took in stays
     Remove { name: String },
     /// A new secret; the old ones count a while longer
-    Rotate {
+    RotateSecret {
         name: String,
         #[command(flatten)]
         secret: GivenSecret,
-        /// For how long the secrets before it still count
-        #[arg(long, value_name = "SECONDS", default_value_t = OVERLAP_SECONDS, value_parser = clap::value_parser!(i64).range(0..=2_592_000))]
-        overlap: i64,
+        /// Hours that the ones before go on to count
+        #[arg(long, value_name = "HOURS", default_value_t = OVERLAP_HOURS)]
+        overlap_hours: u32,
     },
     /// Set the key that the origin wants, from a file; without a file it is removed
     OriginKey {
@@ -142,8 +142,8 @@ pub async fn run(context: &Context, args: Args) -> Result<u8> {
             control.remove(&name, BY).await?;
             eprintln!("the inbound webhook {name} is removed; what it took in stays");
         }
-        Action::Rotate { name, secret, overlap } => {
-            told(context, &control.rotate(&name, secret.read()?, overlap, BY).await?)?;
+        Action::RotateSecret { name, secret, overlap_hours } => {
+            told(context, &control.rotate(&name, secret.read()?, overlap_hours, BY).await?)?;
         }
         Action::OriginKey { name, key_file } => {
             let key = key_file.as_deref().map(first_line).transpose()?;

@@ -18,8 +18,8 @@ use crate::model::{
 };
 use crate::store::Store;
 
-/// For how long an old secret counts beside a new one, unless somebody says otherwise.
-pub const OVERLAP_SECONDS: i64 = 24 * 3_600;
+/// Hours for which an old secret counts beside a new one, unless somebody says otherwise.
+pub const OVERLAP_HOURS: u32 = 24;
 
 /// What people and programs may ask of inbound webhooks.
 #[derive(Clone)]
@@ -126,8 +126,8 @@ impl Control {
         .await
     }
 
-    /// A new secret comes; those before it count so many seconds longer.
-    pub async fn rotate(&self, name: &str, secret: Option<Secret>, overlap_seconds: i64, who: &str) -> Result<Made> {
+    /// A new secret comes; those before it count so many hours longer.
+    pub async fn rotate(&self, name: &str, secret: Option<Secret>, overlap_hours: u32, who: &str) -> Result<Made> {
         let entry = self.get(name).await?;
         let made = secret.is_none();
         let secret = match secret {
@@ -136,7 +136,7 @@ impl Control {
         };
         check_secret(&secret, &entry.inbound.forms)?;
         let mut keyring = entry.keyring.clone();
-        keyring.rotate(secret.clone(), self.clock.now(), overlap_seconds)?;
+        keyring.rotate(secret.clone(), self.clock.now(), overlap_hours)?;
         let change = define(Kind::Secret, &secret_name(name), keyring.to_json(), None);
         self.commit(vec![change, self.audit(who, name, "has a new secret")]).await?;
         Ok(Made { entry: self.get(name).await?, secret: made.then_some(secret) })

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use control::{Control, Made, OVERLAP_SECONDS, inbound_of};
+pub use control::{Control, Made, OVERLAP_HOURS, inbound_of};
 pub use mapping::{Mapped, Ready};
 pub use registry::Entry;
 

@@ -12,12 +12,12 @@ use utoipa_axum::routes;
 
 use super::Service;
 use super::caller::{Caller, Role};
-use super::extract::{Body, Named, Params, take_revision, take_text};
+use super::extract::{Body, MaybeBody, Named, Params, take_revision, take_text};
 use super::problem::Problem;
 use super::v1::page::Page;
 use crate::dialect::webhook::Secret;
 use crate::model::{Error, Message, Received, ReceivedState, Result};
-use crate::receive::{Control, Entry, Made, Mapped, OVERLAP_SECONDS, inbound_of};
+use crate::receive::{Control, Entry, Made, Mapped, OVERLAP_HOURS, inbound_of};
 
 pub fn routes() -> OpenApiRouter<Service> {
     let whole = OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(show, change, remove));
@@ -210,22 +210,22 @@ async fn resume(
 struct Rotation {
     /// Absent: one is made, and shown once.
     secret: Option<String>,
-    /// For how long the secrets before it still count; absent: a day.
-    #[schema(minimum = 0, maximum = 2592000)]
-    overlap_seconds: Option<u32>,
+    /// Hours that the secrets before it go on to count; absent: 24.
+    #[schema(maximum = 720)]
+    overlap_hours: Option<u32>,
 }
 
 /// Gives a new secret; the old ones count a while longer. Takes the role admin.
-#[utoipa::path(post, path = "/api/v1/inbounds/{name}/rotate", tag = "webhooks", params(("name" = String, Path)),
-    request_body = Rotation, responses((status = 200, body = InboundMade)))]
+#[utoipa::path(post, path = "/api/v1/inbounds/{name}/rotate-secret", tag = "webhooks", params(("name" = String, Path)),
+    request_body = Option<Rotation>, responses((status = 200, body = InboundMade)))]
 async fn rotate(
     State(service): State<Service>,
     caller: Caller,
     Named(name): Named<String>,
-    Body(rotation): Body<Rotation>,
+    MaybeBody(rotation): MaybeBody<Rotation>,
 ) -> Result<Response, Problem> {
     caller.must(Role::Admin)?;
-    let overlap = rotation.overlap_seconds.map_or(OVERLAP_SECONDS, i64::from);
+    let overlap = rotation.overlap_hours.unwrap_or(OVERLAP_HOURS);
     let new = control(&service).rotate(&name, rotation.secret.map(Secret::new), overlap, &caller.name).await?;
     service.receiver.refresh().await?;
     Ok(made(StatusCode::OK, &new, &service))

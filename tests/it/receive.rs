@@ -334,13 +334,13 @@ fn a_webhook_is_defined_tried_out_paused_rotated_and_removed() {
     assert_eq!(paused.header("retry-after"), "5");
     serving.post("/api/v1/inbounds/invoices/resume", json!({})).of_status(200);
 
-    let rotated = serving.post("/api/v1/inbounds/invoices/rotate", json!({ "overlap_seconds": 3600 })).of_status(200);
+    let rotated = serving.post("/api/v1/inbounds/invoices/rotate-secret", json!({ "overlap_hours": 1 })).of_status(200);
     let new = rotated["secret"].as_str().unwrap();
     for (id, secret) in [(1, desk.secret.as_str()), (2, new)] {
         let text = event(id, "1.00", 1);
         post(&serving, "invoices", &signed(secret, "m", desk.now(), text.as_bytes()), text.into_bytes()).of_status(200);
     }
-    let ended = serving.post("/api/v1/inbounds/invoices/rotate", json!({ "overlap_seconds": 0 })).of_status(200);
+    let ended = serving.post("/api/v1/inbounds/invoices/rotate-secret", json!({ "overlap_hours": 0 })).of_status(200);
     assert_ne!(ended["secret"], rotated["secret"]);
     desk.call(&serving, "msg_3", &event(3, "1.00", 1)).of_status(401);
 

@@ -8,6 +8,8 @@ use crate::model::{Error, Instant, Result};
 
 /// How many secrets may count at once.
 const COUNTING_MAX: usize = 4;
+/// The longest overlap of two secrets, in hours.
+const OVERLAP_HOURS_MAX: u32 = 720;
 /// How many that ended are remembered, to be recognised.
 const ENDED_MAX: usize = 4;
 
@@ -47,12 +49,16 @@ impl Keyring {
         self.terms.iter().filter(|term| term.counts(now)).map(|term| term.secret.clone()).collect()
     }
 
-    /// A new secret comes, and those before it count `overlap_seconds` longer, or less if they end sooner.
-    pub fn rotate(&mut self, secret: Secret, now: Instant, overlap_seconds: i64) -> Result<()> {
+    /// A new secret comes, and those before it count so many hours longer, or less if they end sooner.
+    pub fn rotate(&mut self, secret: Secret, now: Instant, overlap_hours: u32) -> Result<()> {
+        if overlap_hours > OVERLAP_HOURS_MAX {
+            let message = format!("two secrets count side by side for 0 to {OVERLAP_HOURS_MAX} hours");
+            return Err(Error::invalid(message).at_field("overlap_hours"));
+        }
         if self.terms.iter().any(|term| term.secret == secret) {
             return Err(Error::conflict("this secret is or was in use already").hint("choose another, or none"));
         }
-        let end = now.plus_seconds(overlap_seconds.max(0));
+        let end = now.plus_seconds(i64::from(overlap_hours) * 3_600);
         if self.terms.iter().filter(|term| term.counts(now) && end > now).count() >= COUNTING_MAX {
             let error = Error::conflict(format!("{COUNTING_MAX} secrets count at this time already"));
             return Err(error.hint("wait until one ends, or rotate with an overlap of 0"));
@@ -114,7 +120,7 @@ mod tests {
     #[test]
     fn both_secrets_count_during_the_overlap_and_the_old_one_ends_by_itself() {
         let mut ring = Keyring::new(Secret::new("first-secret"), at(0));
-        ring.rotate(Secret::new("second-secret"), at(1), 24 * 3600).unwrap();
+        ring.rotate(Secret::new("second-secret"), at(1), 24).unwrap();
         for (hour, expected) in [
             (1, vec!["second-secret", "first-secret"]),
             (24, vec!["second-secret", "first-secret"]),
@@ -130,14 +136,16 @@ mod tests {
     #[test]
     fn rotating_again_never_lengthens_a_term_and_the_number_of_secrets_is_bounded() {
         let mut ring = Keyring::new(Secret::new("secret-0"), at(0));
-        ring.rotate(Secret::new("secret-1"), at(0), 3600).unwrap();
-        ring.rotate(Secret::new("secret-2"), at(0), 7200).unwrap();
+        ring.rotate(Secret::new("secret-1"), at(0), 1).unwrap();
+        ring.rotate(Secret::new("secret-2"), at(0), 2).unwrap();
         assert_eq!(ring.terms()[2].until, Some(at(1)));
-        assert!(ring.rotate(Secret::new("secret-1"), at(0), 60).is_err(), "an old secret does not come back");
-        ring.rotate(Secret::new("secret-3"), at(0), 7200).unwrap();
-        assert!(ring.rotate(Secret::new("secret-4"), at(0), 7200).is_err());
+        assert!(ring.rotate(Secret::new("secret-1"), at(0), 1).is_err(), "an old secret does not come back");
+        ring.rotate(Secret::new("secret-3"), at(0), 2).unwrap();
+        assert!(ring.rotate(Secret::new("secret-4"), at(0), 2).is_err());
         ring.rotate(Secret::new("secret-4"), at(0), 0).unwrap();
         assert_eq!(texts(&ring.counting(at(0))), ["secret-4"]);
+        let error = ring.rotate(Secret::new("secret-5"), at(0), 721).unwrap_err();
+        assert_eq!(error.field(), Some("overlap_hours"));
         for index in 5..20 {
             ring.rotate(Secret::new(format!("secret-{index}")), at(index), 0).unwrap();
         }

@@ -194,7 +194,7 @@ fn the_usual_mistakes_are_recognised() {
 #[test]
 fn a_secret_that_ended_and_headers_of_another_form_are_recognised() {
     let mut ring = Keyring::new(Secret::new(OLD_SECRET), Instant((AT - 90_000) * 1_000_000));
-    ring.rotate(Secret::new(SECRET), Instant((AT - 80_000) * 1_000_000), 3600).unwrap();
+    ring.rotate(Secret::new(SECRET), Instant((AT - 80_000) * 1_000_000), 1).unwrap();
     let headers = standard(ID, &AT.to_string(), V1_OLD);
     let found = explain(Form::Standard, &ring, &incoming(&headers, BODY, AT));
     assert_eq!(found.reasons, [Reason::SecretEnded(Instant((AT - 76_400) * 1_000_000))]);

@@ -23,8 +23,6 @@ use crate::store::Store;
 pub use check::{Limits, check, check_name};
 pub use trial::{TEST_TYPE, Trial};
 
-/// The longest overlap of two secrets, in hours.
-pub const OVERLAP_HOURS_MAX: u32 = 720;
 /// The longest reason of a pause, in characters.
 const REASON_CHARACTERS_MAX: usize = 200;
 
@@ -224,10 +222,6 @@ impl Subscriptions {
     /// Gives it another secret, or makes one; those before go on to count for some hours and then end by themselves.
     pub async fn rotate(&self, name: &str, secret: Option<Secret>, hours: Option<u32>, by: &str) -> Result<Made> {
         let hours = hours.unwrap_or(self.options.rotation_hours);
-        if hours > OVERLAP_HOURS_MAX {
-            let message = format!("two secrets count side by side for 0 to {OVERLAP_HOURS_MAX} hours");
-            return Err(Error::invalid(message).at_field("overlap_hours"));
-        }
         let form = self.get(name).await?.subscription.form;
         let secret = match secret {
             Some(secret) => secret,
@@ -235,7 +229,7 @@ impl Subscriptions {
         };
         secret.check_signs(form).map_err(|error| error.at_field("secret"))?;
         let (revision, mut keyring) = self.keyring(name).await?;
-        keyring.rotate(secret.clone(), self.clock.now(), i64::from(hours) * 3600)?;
+        keyring.rotate(secret.clone(), self.clock.now(), hours)?;
         self.commit(vec![
             define(Kind::Secret, &secret_name(name), keyring.to_json(), Some(revision)),
             self.audit(by, name, format!("secret of subscription {name} rotated, overlap {hours} h")),

@@ -37,7 +37,7 @@ export function Inbounds() {
       <${Table} label=${t('subs.inbounds')} columns=${columns} rows=${items} id=${(one) => one.name} open=${(one) => setShown(one.name)}
         empty=${html`<${Empty} title=${t('inbounds.none')} text=${t('inbounds.none.text')} />`} /><//>
       ${shown && items.some((one) => one.name === shown) && html`<${Messages} one=${items.find((one) => one.name === shown)} onClose=${() => setShown(null)} />`}`}<//>
-    ${rotating && html`<${RotateDialog} name=${rotating.name} path=${`${path(rotating)}/rotate`} body=${(hours) => (hours === null ? {} : { overlap_seconds: Math.round(hours * 3600) })} onClose=${() => setRotating(null)} done=${(answer) => { found.reload(); setMade(answer); }} />`}
+    ${rotating && html`<${RotateDialog} name=${rotating.name} path=${`${path(rotating)}/rotate-secret`} onClose=${() => setRotating(null)} done=${(answer) => { found.reload(); setMade(answer); }} />`}
     ${made?.secret && html`<${SecretDialog} made=${made} onClose=${() => setMade(null)} />`}`;
 }
 

@@ -33,7 +33,7 @@ function Whole({ one, reload }) {
     <${Health} name=${one.name} />
     <${Secrets} one=${one} rotate=${() => setDialog('rotate')} />
     ${dialog === 'edit' && html`<${SubscriptionDialog} subscription=${one} onClose=${close} done=${(answer) => { reload(); setMade(answer); }} />`}
-    ${dialog === 'rotate' && html`<${RotateDialog} name=${one.name} path=${`${path}/rotate-secret`} body=${(hours) => (hours === null ? {} : { overlap_hours: hours })} onClose=${close} done=${(answer) => { reload(); setMade(answer); }} />`}
+    ${dialog === 'rotate' && html`<${RotateDialog} name=${one.name} path=${`${path}/rotate-secret`} onClose=${close} done=${(answer) => { reload(); setMade(answer); }} />`}
     ${dialog === 'pause' && html`<${Pause} one=${one} path=${path} onClose=${close} done=${reload} />`}
     ${dialog === 'test' && html`<${Trial} one=${one} path=${path} onClose=${close} />`}
     ${made?.secret && html`<${SecretDialog} made=${made} onClose=${() => setMade(null)} />`}`;

@@ -13,14 +13,14 @@ export function SecretDialog({ made, onClose }) {
   <//>`;
 }
 
-/** `path` is where the secret is rotated; `hours` whether the overlap is told in hours, else in seconds. */
-export function RotateDialog({ name, path, body, onClose, done }) {
+/** `path` is where the secret is rotated. */
+export function RotateDialog({ name, path, onClose, done }) {
   const [hours, setHours] = useState('24');
   const [secret, setSecret] = useState('');
   const wrong = hours !== '' && !(Number(hours) >= 0 && Number(hours) <= 720) ? t('secret.overlap.wrong') : undefined;
   const rotate = async (event) => {
     event?.preventDefault();
-    const answer = await act(api.post(path, { ...body(hours === '' ? null : Number(hours)), ...secret.trim() ? { secret: secret.trim() } : {} }), t('secret.rotated', { name }));
+    const answer = await act(api.post(path, { ...hours === '' ? {} : { overlap_hours: Number(hours) }, ...secret.trim() ? { secret: secret.trim() } : {} }), t('secret.rotated', { name }));
     if (!answer) return;
     onClose();
     done(answer);
