@@ -403,6 +403,30 @@ fn batches_go_out_full_or_after_their_delay_and_keep_their_name_when_they_fail()
 }
 
 #[test]
+fn a_nightly_batch_goes_out_at_its_time_in_requests_of_its_size_with_a_pause_between_them() {
+    let night = Instant::parse("2026-01-10T02:00:00+08:00").unwrap();
+    let gate = Gate { clock: Clock::starting_at(night.plus_seconds(-5)), ..Gate::new() };
+    let receiver = gate.receiver(|_, _| ok());
+    let mode = json!({ "batch": { "size": 3, "cron": "0 2 * * *", "pause_ms": 150 } });
+    gate.subscribe("tax", &receiver.url(), json!({ "types": ["contract.*"], "mode": mode }));
+    let running = gate.dispatch(quick());
+    gate.publish(&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", ""), ("f", ""), ("g", "")]);
+    gate.until("everything waits for the night", || gate.waiting("tax").len() == 7);
+    assert!(gate.waiting("tax").iter().all(|delivery| delivery.due_at == night));
+    gate.until_delivered("tax", 7);
+    gate.publish(&[("h", "")]);
+    gate.until("the next one waits for the next night", || gate.waiting("tax").len() == 1);
+    assert_eq!(gate.waiting("tax")[0].due_at, night.plus_seconds(86_400));
+    running.end(&gate);
+    let sizes = receiver.seen().iter().map(|seen| json_of(seen).as_array().unwrap().len()).collect::<Vec<_>>();
+    assert_eq!(sizes, [3, 3, 1]);
+    let mut times: Vec<Instant> = gate.attempts("tax").into_iter().map(|attempt| attempt.at).collect();
+    times.dedup();
+    assert!(times[0] >= night && times.len() == 3, "{times:?}");
+    assert!(times.windows(2).all(|two| two[1].millis_since(two[0]) >= 150), "{times:?}");
+}
+
+#[test]
 fn the_missions_form_is_what_its_receiver_reads() {
     let gate = Gate::new();
     let receiver = gate.receiver(|_, _| ok());
