@@ -16,6 +16,7 @@ use super::index::Subscriber;
 use super::letter::Letter;
 use super::matching::BY_REVERSE;
 use super::outcome::{Meaning, Retries};
+use super::pace::Quiet;
 use super::queue::Entry;
 use super::record::Book;
 use super::reverse;
@@ -47,6 +48,7 @@ pub struct Job {
     pub keyring: Arc<Keyring>,
     pub entries: Vec<Entry>,
     pub probe: bool,
+    pub quiet: Arc<Quiet>,
 }
 
 /// What became of a job.
@@ -219,6 +221,9 @@ async fn record(carrier: &Carrier, job: &Job, told: &[Arc<Told>], sent: Sent) ->
     let number = job.entries.iter().map(|entry| entry.attempts).max().unwrap_or(0).saturating_add(1);
     let when_dead = job.subscriber.subscription.when_dead;
     let verdict = judge(&Case { meaning, number, probe: job.probe, retries: &retries, when_dead, roll: roll(), now });
+    if let Some(until) = verdict.quiet_until {
+        job.quiet.ask(until);
+    }
     let of_gate = told.iter().all(|told| told.of_gate);
     let mut attempted = Vec::with_capacity(told.len());
     let mut changes = Vec::new();

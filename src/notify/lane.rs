@@ -12,7 +12,7 @@ use super::batch;
 use super::health::{Permit, Signal, Standing, shows_life};
 use super::index::Subscriber;
 use super::outcome::Meaning;
-use super::pace::Pace;
+use super::pace::{Pace, Quiet};
 use super::queue::{Entry, Queue, Want};
 use super::standing::{self, Becomes};
 use super::subscribers::Subscribers;
@@ -96,6 +96,7 @@ pub struct Lane {
     news: Arc<News>,
     queue: Queue,
     pace: Pace,
+    quiet: Arc<Quiet>,
     standing: Standing,
     /// The store could not be read: not again before.
     unread_until: Instant,
@@ -107,6 +108,7 @@ impl Lane {
         Lane {
             queue: Queue::new(carrier.options.queue),
             pace: Pace::new(subscriber.subscription.per_second),
+            quiet: Arc::default(),
             carrier,
             subscribers,
             subscriber,
@@ -132,6 +134,7 @@ impl Lane {
             }
         }
         loop {
+            self.pace.hold_until(self.quiet.take());
             self.read_news().await;
             let ends = ending.asked() || self.gone;
             if ends && attempts.is_empty() {
@@ -269,6 +272,7 @@ impl Lane {
 
     fn launch(&mut self, attempts: &mut JoinSet<Landed>) {
         let now = self.now();
+        self.pace.hold_until(self.quiet.take());
         while attempts.len() < self.slots() && self.pace.free_at() <= now {
             let probe = match self.standing.permit(now) {
                 Permit::Free => false,
@@ -291,8 +295,8 @@ impl Lane {
                 self.standing = self.standing.probing();
             }
             self.pace.take(now);
-            let (subscriber, keyring) = (self.subscriber.clone(), self.keyring.clone());
-            attempts.spawn(attempt(self.carrier.clone(), Job { subscriber, keyring, entries, probe }));
+            let (subscriber, keyring, quiet) = (self.subscriber.clone(), self.keyring.clone(), self.quiet.clone());
+            attempts.spawn(attempt(self.carrier.clone(), Job { subscriber, keyring, entries, probe, quiet }));
         }
     }
 
@@ -343,9 +347,6 @@ impl Lane {
     /// What an answer says of the endpoint.
     async fn judged(&mut self, tried: &Tried) {
         let now = self.now();
-        if let Some(quiet_until) = tried.verdict.quiet_until {
-            self.pace.hold_until(quiet_until);
-        }
         if let Mode::Batch { pause_ms, .. } = self.subscriber.subscription.mode {
             self.pace.hold_until(now.plus_millis(i64::try_from(pause_ms).unwrap_or(i64::MAX)));
         }

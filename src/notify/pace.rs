@@ -1,5 +1,7 @@
 //! When the next request to an endpoint may go out: a rate, a pause that the endpoint asked for, and how many at once.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use crate::model::Instant;
 
 /// The pace of one endpoint.
@@ -48,6 +50,23 @@ impl Pace {
     }
 }
 
+/// What an endpoint asks for, told by an attempt as soon as it has the answer: before the answer is written down, nothing
+/// further goes out.
+#[derive(Debug, Default)]
+pub struct Quiet(AtomicI64);
+
+impl Quiet {
+    /// It wants nothing before; the latest of several counts.
+    pub fn ask(&self, until: Instant) {
+        self.0.fetch_max(until.0, Ordering::SeqCst);
+    }
+
+    /// What was asked for since the last call; the beginning of time where nothing was.
+    pub fn take(&self) -> Instant {
+        Instant(self.0.swap(0, Ordering::SeqCst))
+    }
+}
+
 fn gap(per_second: Option<f64>) -> i64 {
     match per_second {
         Some(rate) if rate > 0.0 => (1_000_000.0 / rate).round() as i64,
@@ -81,5 +100,12 @@ mod tests {
         assert_eq!(pace.free_at(), Instant(90));
         pace.release();
         assert!(pace.take(Instant(50)));
+    }
+
+    #[test]
+    fn what_an_endpoint_asks_for_is_taken_once_and_the_latest_counts() {
+        let quiet = Quiet::default();
+        [50, 90, 20].into_iter().for_each(|until| quiet.ask(Instant(until)));
+        assert_eq!([quiet.take(), quiet.take()], [Instant(90), Instant(0)]);
     }
 }
