@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::dataset::{Column, ColumnType};
 use super::day::Day;
 use super::decimal;
+use super::double::shortest;
 use super::json_text;
 use super::keys::KeyPart;
 
@@ -306,7 +307,7 @@ pub fn float_number(value: f64) -> String {
         value if value.is_nan() => "NaN".to_owned(),
         f64::INFINITY => "Infinity".to_owned(),
         f64::NEG_INFINITY => "-Infinity".to_owned(),
-        value => number_text(&format!("{value:?}")).unwrap_or_default(),
+        value => number_text(&shortest(value)).unwrap_or_default(),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod decimal;
 pub mod definition;
 pub mod delivery;
 pub mod digest;
+pub mod double;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tidegate::dialect::webhook::canonical::canonical;
 use tidegate::dialect::webhook::{Headers, Incoming, Outgoing, Secret, sign, verify};
+use tidegate::model::double::shortest;
 use tidegate::model::{Clock, Instant, SignatureForm};
 
 use crate::world::{is_long, seed};
@@ -136,8 +137,8 @@ fn string_text() -> impl Strategy<Value = String> {
 fn number_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "-?(0|[1-9][0-9]{0,40})",
-        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
-        any::<u64>().prop_map(|bits| format!("{:e}", f64::from_bits(bits & 0x7fef_ffff_ffff_ffff))),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(shortest),
+        any::<u64>().prop_map(|bits| shortest(f64::from_bits(bits & 0x7fef_ffff_ffff_ffff))),
         "-?(0|[1-9][0-9]{0,8})\\.[0-9]{1,4}0{0,3}",
         "-?[1-9]\\.[0-9]{0,3}[1-9][eE][+-]?[0-9]{1,2}",
         "-?[1-9]{1,5}[eE][+-]?[0-9]{1,2}",

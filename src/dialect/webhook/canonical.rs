@@ -5,7 +5,7 @@
 //! text, and its check fails visibly, instead of an amount being changed silently.
 
 use super::json::{self, CodePoints, Json};
-use crate::model::{Number, Result};
+use crate::model::{Number, Result, double};
 
 /// How a program prints JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,8 +163,8 @@ fn significand(digits: &str) -> String {
 
 /// The fewest digits that name the double that a number is read as.
 fn shortest(text: &str) -> Option<Number> {
-    let double: f64 = text.parse().ok()?;
-    if double.is_finite() { Number::parse(&format!("{double:e}")) } else { None }
+    let value: f64 = text.parse().ok()?;
+    if value.is_finite() { Number::parse(&double::shortest(value)) } else { None }
 }
 
 #[cfg(test)]
@@ -190,6 +190,7 @@ mod tests {
             ("1.7976931348623157e308", "1.7976931348623157e+308"),
             ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("1250.10", "1250.1"),
+            ("1.8802005821426532e15", "1880200582142653.2"),
             ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
             ("99999999999999999999.99", "99999999999999999999.99"),
             ("1e400", "1e400"),
