@@ -9,6 +9,7 @@ use tidegate::model::{Clock, Event, Instant, SignatureForm};
 use tidegate::notify::subscribers::{Subscribers, changes_subscriptions};
 use tidegate::store::Store;
 
+use crate::receive::until;
 use crate::receiver::{Receiver, Says, Seen};
 use crate::serving::{Answer, Serving};
 use crate::world::{Wanted, World};
@@ -204,6 +205,45 @@ fn a_test_event_is_signed_in_every_form_and_with_both_secrets_during_a_rotation(
     assert_eq!(receiver.seen().last().unwrap().header("webhook-id").split('_').next(), Some("test"));
     let waiting = world.sqlite("select count(*) from _event where data like '%tidegate.test%'");
     assert_eq!(waiting.trim(), "0", "nothing is kept of a test");
+}
+
+#[test]
+fn what_tidegate_says_of_itself_is_told_like_any_other_event() {
+    let world = world();
+    let receiver = Receiver::start(&world.runtime, "127.0.0.1:0", |_, _| Says::status(204, &[], ""));
+    let own = serving(&world, &[]);
+    let types = ["task.completed", "task.failed", "source.*", "dataset.*", "run.finished"];
+    let made = add(&own, json!({ "name": "people", "url": receiver.url(), "types": types }));
+    world.run(&["sync", "daily", "--from", "2024-01-02", "--to", "2024-01-05", "--quiet"], 0);
+    let read = |seen: &Seen| serde_json::from_str::<Value>(&seen.text()).unwrap();
+    let told = |kind: &str, subject: Option<&str>| {
+        let is_it = |event: &Value| event["type"] == kind && event["subject"].as_str() == subject;
+        receiver.seen().into_iter().find(|seen| is_it(&read(seen)))
+    };
+    until("the run is told of", || told("run.finished", None).is_some());
+    until("the task is told of", || told("task.completed", Some("daily")).is_some());
+    let seen = told("task.completed", Some("daily")).unwrap();
+    assert!(is_signed(&seen, SignatureForm::Standard, made["secret"].as_str().unwrap()));
+    let event = read(&seen);
+    assert_eq!((&event["specversion"], &event["source"]), (&json!("1.0"), &json!("/tidegate")));
+    let logged = own.get("/api/v1/events?type=task.completed&subject=daily").of_status(200);
+    assert_eq!(logged["items"].as_array().unwrap().len(), 1);
+    for field in ["id", "source", "data"] {
+        assert_eq!(logged["items"][0][field], event[field], "{field}");
+    }
+
+    // The source goes away: whoever listens hears of that as of anything else.
+    assert_eq!(own.stop(), Some(0));
+    let arguments = ["sources.tushare.url=http://127.0.0.1:1", "sync.failed_in_a_row_max=1", "sync.retry_cap_ms=20"];
+    let arguments: Vec<&str> = arguments.into_iter().flat_map(|set| ["--set", set]).collect();
+    let gone = serving(&world, &arguments);
+    gone.post("/api/v1/runs", json!({ "datasets": ["daily"], "from": "20240201", "to": "20240229" })).of_status(202);
+    let down = || receiver.seen().iter().map(read).find(|event| event["type"] == "source.down");
+    until("the source is told of", || down().is_some());
+    assert_eq!(
+        (&down().unwrap()["source"], &down().unwrap()["data"]["source"]),
+        (&json!("/tidegate"), &json!("tushare"))
+    );
 }
 
 #[test]
